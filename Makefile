@@ -1,0 +1,61 @@
+# make demo    everything on this machine: http://127.0.0.1:8000 (Ctrl-C ends it; DEMO="--no-events" …)
+# make test    what CI runs: style, types, import rules, dependencies, tests (TESTS="tests/unit -k x")
+# make lint    the same without the tests     make format   mend style
+# make lock    pin the dependencies anew      make clean    remove what the others have made
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check --quiet install
+DEMO   ?=
+TESTS  ?= tests
+
+.PHONY: demo test lint format lock clean packages
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo
+	@exec $(BIN)/stream demo $(DEMO)
+
+test: $(VENV)/.dev packages lint
+	@echo "· tests"
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.dev
+	@echo "· style"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted; run: make format"; exit 1; }
+	@echo "· types"
+	@$(BIN)/mypy --strict --no-error-summary
+	@echo "· import rules"
+	@$(BIN)/lint-imports --no-logo > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+	@echo "· dependencies"
+	@$(BIN)/deptry --no-ansi stream > $(VENV)/deptry.log 2>&1 || { cat $(VENV)/deptry.log; exit 1; }
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+lock: $(VENV)/.dev
+	@tools/lock $(BIN)/uv
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+packages:
+	@tools/debian-packages redis-server:redis-server promtool:prometheus \
+		amtool:prometheus-alertmanager java:default-jre-headless mvn:maven chromium:chromium
+
+$(BIN)/python:
+	@tools/venv $(PYTHON) $(VENV)
+
+$(VENV)/.demo: $(BIN)/python requirements/build.lock requirements/demo.lock pyproject.toml
+	@echo "Installing the demonstration into $(VENV) (once) …"
+	@$(PIP) --require-hashes -r requirements/build.lock -r requirements/demo.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python requirements/dev.lock pyproject.toml
+	@echo "Installing what development needs into $(VENV) (once) …"
+	@$(PIP) --require-hashes -r requirements/dev.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.demo

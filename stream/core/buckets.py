@@ -1,0 +1,111 @@
+"""Tumbling buckets of event time: their sizes, bounds and retention.
+
+All bounds are integer milliseconds since the epoch, half-open. Seconds, minutes and hours are those
+of UTC; a day is a day of the configured time zone, so it may have 23 or 25 hours.
+"""
+
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from zoneinfo import ZoneInfo
+
+_SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
+
+
+class Size(IntEnum):
+    """Bucket sizes. `ALL` is one bucket without end, for counters that are never taken back."""
+
+    ALL = 0
+    S10 = 1
+    M1 = 2
+    H1 = 3
+    D1 = 4
+
+
+WIDTH_MS = {Size.S10: 10 * _SECOND, Size.M1: _MINUTE, Size.H1: _HOUR, Size.D1: _DAY}
+RETENTION_MS = {
+    Size.S10: 2 * _HOUR,
+    Size.M1: 48 * _HOUR,
+    Size.H1: 90 * _DAY,
+    Size.D1: 5 * 366 * _DAY,
+}
+STEPS = {"10s": Size.S10, "1m": Size.M1, "1h": Size.H1, "1d": Size.D1}
+WINDOWS_MS = {
+    "1m": _MINUTE,
+    "5m": 5 * _MINUTE,
+    "15m": 15 * _MINUTE,
+    "1h": _HOUR,
+    "24h": _DAY,
+    "7d": 7 * _DAY,
+    "30d": 30 * _DAY,
+}
+"""The sliding windows that are kept, by name."""
+WINDOW_NAMES = {width_ms: name for name, width_ms in WINDOWS_MS.items()}
+EPOCH_MIN_MS, EPOCH_MAX_MS = -62_135_596_800_000, 253_402_300_800_000
+"""RFC 3339 can write the years 1 to 9999; no event lies outside."""
+
+_SLOT_MS = 900_000
+
+
+class Calendar:
+    """Bucket bounds in one time zone; days are remembered, so that asking is cheap."""
+
+    def __init__(self, zone: str = "UTC") -> None:
+        self.zone = zone
+        self._info = ZoneInfo(zone)
+        self._days: dict[int, tuple[int, int]] = {}
+
+    def day(self, at_ms: int) -> tuple[int, int]:
+        """Start and end of the local day around an instant."""
+        slot = at_ms // _SLOT_MS
+        known = self._days.get(slot)
+        if known is None or not known[0] <= at_ms < known[1]:
+            if len(self._days) > 100_000:
+                self._days.clear()
+            known = self._days[slot] = self._find_day(at_ms)
+        return known
+
+    def start(self, size: Size, at_ms: int) -> int:
+        """Start of the bucket around an instant."""
+        if size is Size.D1:
+            return self.day(at_ms)[0]
+        if size is Size.ALL:
+            return 0
+        return at_ms - at_ms % WIDTH_MS[size]
+
+    def end(self, size: Size, start_ms: int) -> int:
+        """End of the bucket that starts at an instant; buckets tile, so it is the next start."""
+        if size is Size.D1:
+            return self.day(start_ms)[1]
+        if size is Size.ALL:
+            return EPOCH_MAX_MS
+        return start_ms + WIDTH_MS[size]
+
+    def starts(self, at_ms: int) -> tuple[int, int, int, int]:
+        """Starts of the 10 s, 1 min, 1 h and 1 d buckets around an instant."""
+        return (
+            at_ms - at_ms % 10_000,
+            at_ms - at_ms % _MINUTE,
+            at_ms - at_ms % _HOUR,
+            self.day(at_ms)[0],
+        )
+
+    def _find_day(self, at_ms: int) -> tuple[int, int]:
+        try:
+            local = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)).astimezone(
+                self._info
+            )
+            date = datetime(local.year, local.month, local.day)
+            following = date + timedelta(days=1)
+            return self._instant(date), self._instant(following)
+        except OverflowError:  # the first and last day that a calendar can write
+            start = at_ms - at_ms % _DAY
+            return start, start + _DAY
+
+    def _instant(self, date: datetime) -> int:
+        moment = date.replace(tzinfo=self._info).astimezone(UTC)
+        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def expired(end_ms: int, size: Size, clock_ms: int) -> bool:
+    """Whether a bucket that ends at `end_ms` is no longer kept at this clock."""
+    return size is not Size.ALL and end_ms <= clock_ms - RETENTION_MS[size]

@@ -1,0 +1,66 @@
+"""A cell: the counted fields of one label set in one bucket, live and settled, and its encoding.
+
+Values are sparse maps from field index (see the catalogue and the sketch) to a non-zero integer.
+The encoding is the same in the ledger and in the read model: a msgpack array `[live]`,
+`[live, settled]`, or `[live, true]` where both are equal, as they are in most buckets of the past.
+"""
+
+import struct
+from typing import Any
+
+import msgspec
+
+Values = dict[int, int]
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
+_KEY = struct.Struct(">cBqI")
+_LABEL = struct.Struct(">I")
+
+
+def encode_cell(live: Values, settled: Values) -> bytes:
+    """Bytes of a cell; zero entries are left out by the caller's sums or here."""
+    live = {i: n for i, n in live.items() if n}
+    settled = {i: n for i, n in settled.items() if n}
+    if not settled:
+        return _encode([live])
+    return _encode([live, True if settled == live else settled])
+
+
+def decode_cell(raw: bytes) -> tuple[Values, Values]:
+    """Live and settled values of a cell; two maps that the caller may change."""
+    parts = _decode(raw)
+    if len(parts) == 1:
+        return parts[0], {}
+    return parts[0], dict(parts[0]) if parts[1] is True else parts[1]
+
+
+def add(values: Values, delta: Values, sign: int = 1) -> None:
+    """Add a delta in place; entries that come to zero leave."""
+    for index, n in delta.items():
+        total = values.get(index, 0) + sign * n
+        if total:
+            values[index] = total
+        else:
+            values.pop(index, None)
+
+
+def cell_key(size: int, start_ms: int, label: int) -> bytes:
+    """Ledger key of a cell."""
+    return _KEY.pack(b"c", size, start_ms, label)
+
+
+def parse_cell_key(key: bytes) -> tuple[int, int, int]:
+    """Size, start and label id of a cell's ledger key."""
+    _, size, start_ms, label = _KEY.unpack(key)
+    return size, start_ms, label
+
+
+def label_key(label: int) -> bytes:
+    """Ledger key of a label set."""
+    return b"l" + _LABEL.pack(label)
+
+
+def parse_label_key(key: bytes) -> int:
+    """Label id of a label set's ledger key."""
+    return int(_LABEL.unpack(key[1:])[0])

@@ -1,0 +1,316 @@
+"""A partition: its state, and what a batch of records does to it.
+
+State after a batch is a function of the log up to there and of nothing else: not of how the log was
+cut into batches, not of the wall clock, not of who owned it before. The wall clock may only settle
+what no record can change any more (`pass_time`), as the next record would.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream.core.buckets import RETENTION_MS, Calendar, Size, expired
+from stream.core.catalogue import SOURCES
+from stream.core.cells import parse_cell_key, parse_label_key
+from stream.core.clicks import Clicks
+from stream.core.cube import Cube
+from stream.core.dedupe import DUPLICATE, UNCHECKED, Dedupe, Times
+from stream.core.desk import Desk
+from stream.core.events import Event, EventDecoder, Fault, SessionEvent, TicketEvent
+from stream.core.guard import Guard
+from stream.core.records import UNREADABLE, Drop, Outcome, Reason, RecordBatch
+from stream.core.rules import FUTURE_TOLERANCE_MS, Rules
+from stream.core.run import LATE, TOO_LATE, Fold, Run
+from stream.core.sessions import Frame
+from stream.core.table import Drained, Table
+from stream.core.visitors import Visitors
+
+FORMAT = 1
+"""Version of the state's encoding; another one is refused."""
+META = b"m"
+_BEFORE_ALL = -(1 << 61)
+_OUTCOMES = {DUPLICATE: Outcome.DUPLICATE, UNCHECKED: Outcome.UNCHECKED}
+
+
+@dataclass(slots=True)
+class Folded:
+    """What became of a batch's records."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    drops: list[Drop] = field(default_factory=list)
+    miskeyed: int = 0
+
+
+class Partition:
+    """State of one partition of a source topic."""
+
+    def __init__(self, topic: str, rules: Rules, calendar: Calendar) -> None:
+        self.rules = rules
+        self.position = 0
+        self.clock_ms = _BEFORE_ALL
+        self.record_ms = _BEFORE_ALL
+        self.settled_ms = _BEFORE_ALL
+        self.table = Table()
+        self._calendar = calendar
+        self._decoder = EventDecoder(topic)
+        self.guard = Guard()
+        self.dedupe = Dedupe(rules.dedupe_horizon_ms, rules.dedupe_max_ids)
+        self.cube = Cube(SOURCES[topic], calendar, self.table, rules.max_label_sets)
+        self._fold: Any = self._make_fold(topic, calendar)
+        self._moved = False
+
+    def _make_fold(self, topic: str, calendar: Calendar) -> Fold:
+        if topic == "clicks":
+            return Clicks(self.cube)  # type: ignore[return-value]
+        if topic == "sessions":
+            return Visitors(Frame(self.rules, calendar), self.table, self.cube)  # type: ignore[return-value]
+        return Desk(self.rules, self.table, self.cube)  # type: ignore[return-value]
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether too many unreadable records came; `resume` goes on."""
+        return self.guard.is_tripped
+
+    @property
+    def watermark_ms(self) -> int | None:
+        """The clock less the allowed lateness; None before the first event."""
+        return None if self.clock_ms == _BEFORE_ALL else self._watermark(self.clock_ms)
+
+    @property
+    def open_items(self) -> int:
+        """Open sessions, or kept tickets."""
+        return int(self._fold.open)
+
+    def fold(self, batch: RecordBatch) -> Folded:
+        """Count the records of a batch at or after the position, and move the position.
+
+        Stops behind the record that pauses the partition; a paused partition takes nothing.
+        """
+        folded = Folded()
+        if self.is_paused or batch.next <= self.position:
+            return folded
+        first = bisect_left(batch.offsets, self.position)
+        events = [self._decoder.decode(value) for value in batch.values[first:]]
+        faults = [i for i, e in enumerate(events) if isinstance(e, Fault)]
+        unreadable = [i for i in faults if events[i].reason in UNREADABLE]  # type: ignore[union-attr]
+        taken = self.guard.admit(unreadable, len(events))
+        for i in faults:
+            if i < taken:
+                folded.drops.append(Drop(batch.offsets[first + i], *events[i]))  # type: ignore[misc]
+        if taken:
+            self._count(batch, first, events[:taken], folded)
+        whole = taken == len(events) and not self.is_paused
+        self.position = batch.next if whole else batch.offsets[first + taken - 1] + 1
+        folded.drops.sort()
+        if folded.drops:
+            folded.outcomes[Outcome.DEAD_LETTER] += len(folded.drops)
+        self._moved = True
+        return folded
+
+    def pass_time(self, now_ms: int) -> None:
+        """Let the wall clock stand in for the next record's timestamp.
+
+        The caller vouches that no record with an earlier timestamp is still to come.
+        """
+        gap_ms = now_ms - self.record_ms
+        if self.clock_ms > _BEFORE_ALL and gap_ms > self.rules.allowed_lateness_ms:
+            self._settle(self._watermark(self.clock_ms + gap_ms))
+
+    def resume(self, skip_to: int | None) -> None:
+        """Go on after a pause, from an offset if one is given that lies ahead."""
+        self.guard.reset()
+        self.position = max(self.position, skip_to or 0)
+        self._moved = True
+
+    def drain(self, sweep: int) -> Drained:
+        """The ledger entries that changed since the last drain, and up to `sweep` old ones."""
+        if self._moved or self.cube.pending:
+            self.cube.roll(self.clock_ms)
+            for key, value in self.dedupe.drain(self.clock_ms):
+                self.table.delete(key) if value is None else self.table.put(key, value)
+            self.table.put(META, self._meta())
+            self._moved = False
+        return self.table.drain(sweep if self.table.dirty else 0)
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether there is something to drain."""
+        return self._moved or self.cube.pending or self.table.dirty
+
+    def settled_through(self) -> Mapping[str, int]:
+        """Instants before which all figures are final, by family of metrics."""
+        if self.settled_ms == _BEFORE_ALL:
+            return {}
+        through: dict[str, int] = self._fold.settled_through(self.settled_ms)
+        return through
+
+    def _count(
+        self, batch: RecordBatch, first: int, events: Sequence[Event | Fault], folded: Folded
+    ) -> None:
+        records = np.asarray(batch.timestamps[first : first + len(events)], np.int64)
+        times = np.fromiter((_time_of(e) for e in events), np.int64, len(events))
+        readable = times > _BEFORE_ALL
+        future = readable & (times > records + FUTURE_TOLERANCE_MS)
+        for i in np.flatnonzero(future).tolist():
+            ahead = f"{(times[i] - records[i]) // 1000} s ahead of its record"
+            folded.drops.append(Drop(batch.offsets[first + i], Reason.FUTURE, ahead))
+        usable = readable & ~future
+        moves = np.where(usable, np.minimum(times, records), _BEFORE_ALL)
+        clocks = np.maximum(np.maximum.accumulate(moves), self.clock_ms)
+        for start, end in self._runs(records):
+            at = start
+            while at < end:  # the horizon held may shrink only between two runs
+                stop = min(end, at + self.dedupe.room)
+                chosen = at + np.flatnonzero(usable[at:stop])
+                if len(chosen):
+                    self._run(batch, first, events, chosen, times, clocks, folded)
+                at = stop
+            self.clock_ms = int(clocks[end - 1])
+            self.record_ms = max(self.record_ms, int(records[start:end].max()))
+            if self.clock_ms > _BEFORE_ALL:
+                self._settle(self._watermark(self.clock_ms))
+
+    def _runs(self, records: Times) -> Iterator[tuple[int, int]]:
+        """Cut where record timestamps lie further apart than the lateness, and settle there."""
+        before = np.maximum.accumulate(np.concatenate(([self.record_ms], records[:-1])))
+        gaps = records - before
+        cuts = np.flatnonzero(gaps > self.rules.allowed_lateness_ms).tolist()
+        start = 0
+        for cut in cuts:
+            if cut > start:
+                yield start, cut
+                start = cut
+            if self.clock_ms > _BEFORE_ALL:
+                self._settle(self._watermark(self.clock_ms + int(gaps[cut])))
+        yield start, len(records)
+
+    def _run(
+        self,
+        batch: RecordBatch,
+        first: int,
+        events: Sequence[Event | Fault],
+        chosen: Any,
+        times: Times,
+        clocks: Times,
+        folded: Folded,
+    ) -> None:
+        picked = chosen.tolist()
+        own: list[Event] = [events[i] for i in picked]  # type: ignore[misc]
+        own_times, own_clocks = times[chosen], clocks[chosen]
+        judged = self.dedupe.judge([event.event_id for event in own], own_times, own_clocks)
+        verdicts = judged.verdicts
+        for i in np.flatnonzero(
+            (verdicts != DUPLICATE) & (own_times < own_clocks - RETENTION_MS[Size.D1])
+        ).tolist():
+            day_end_ms = self._calendar.day(int(own_times[i]))[1]
+            if expired(day_end_ms, Size.D1, int(own_clocks[i])):
+                verdicts[i] = TOO_LATE
+        run: Run[Event] = Run(
+            own,
+            own_times.tolist(),
+            own_clocks.tolist(),
+            self.rules.allowed_lateness_ms,
+            verdicts,
+            judged.repeats,
+            self.dedupe.oldest(own_clocks),
+        )
+        self._fold.fold(run)
+        fresh = verdicts == 0
+        self.dedupe.remember(judged.hashes[fresh], own_times[fresh], int(own_clocks[-1]))
+        self._tell(batch, first, picked, run, folded)
+
+    def _tell(
+        self, batch: RecordBatch, first: int, picked: list[int], run: Run[Event], folded: Folded
+    ) -> None:
+        verdicts = run.verdicts
+        for code, n in enumerate(np.bincount(verdicts).tolist()):
+            if n and code < TOO_LATE:
+                folded.outcomes[_OUTCOMES.get(code, Outcome.COUNTED)] += n
+        for i in np.flatnonzero(verdicts >= TOO_LATE).tolist():
+            if verdicts[i] == LATE:
+                detail = f"{(run.clocks[i] - run.times[i]) // 1000} s behind the clock"
+                reason = Reason.LATE
+            else:
+                detail, reason = "older than the longest retention", Reason.TOO_LATE
+            folded.drops.append(Drop(batch.offsets[first + picked[i]], reason, detail))
+        if batch.keys:
+            counted = np.flatnonzero((verdicts == 0) | (verdicts == UNCHECKED)).tolist()
+            keys = batch.keys
+            folded.miskeyed += sum(
+                keys[first + picked[i]] != _key_of(run.events[i]) for i in counted
+            )
+
+    def _settle(self, watermark_ms: int) -> None:
+        self._fold.settle(watermark_ms, self._watermark(self.clock_ms))
+        self.settled_ms = watermark_ms
+
+    def _watermark(self, clock_ms: int) -> int:
+        return clock_ms - self.rules.allowed_lateness_ms
+
+    def _meta(self) -> bytes:
+        return msgspec.msgpack.encode(
+            [
+                FORMAT,
+                self.rules.definition_id,
+                self.position,
+                self.clock_ms,
+                self.record_ms,
+                self.settled_ms,
+                self.dedupe.state(),
+                self.guard.state(),
+            ]
+        )
+
+    def load(self, entries: Mapping[bytes, bytes]) -> None:
+        """Take up the state that a ledger holds; ValueError if it is of another format or rules."""
+        meta = entries.get(META)
+        if meta is None:
+            return
+        version, definition_id, *rest = msgspec.msgpack.decode(meta)
+        if version != FORMAT:
+            raise ValueError(f"the ledger has format {version}, this version reads {FORMAT}")
+        if definition_id != self.rules.definition_id:
+            raise ValueError(
+                f"the ledger was made with other rules ({definition_id}, "
+                f"now {self.rules.definition_id})"
+            )
+        self.position, self.clock_ms, self.record_ms, self.settled_ms, dedupe, guard = rest
+        self.table.load(entries)
+        self.guard.load(guard)
+        kinds = _by_kind(entries)
+        self.dedupe.load(dedupe, kinds[b"d"])
+        self.cube.load(
+            ((parse_label_key(key), value) for key, value in kinds[b"l"]),
+            (parse_cell_key(key)[:2] for key, _ in kinds[b"c"]),
+        )
+        self._fold.load(iter(kinds[b"i"]))
+
+
+def _by_kind(entries: Mapping[bytes, bytes]) -> dict[bytes, list[tuple[bytes, bytes]]]:
+    kinds: dict[bytes, list[tuple[bytes, bytes]]] = {b"d": [], b"l": [], b"c": [], b"i": []}
+    for key, value in entries.items():
+        if (found := kinds.get(key[:1])) is not None:
+            found.append((key, value))
+    return kinds
+
+
+def _time_of(event: Event | Fault) -> int:
+    return _BEFORE_ALL if isinstance(event, Fault) else event.timestamp  # type: ignore[return-value]
+
+
+def _key_of(event: Event) -> bytes:
+    if isinstance(event, SessionEvent):
+        return event.visitor_id.encode()
+    if isinstance(event, TicketEvent):
+        return event.ticket_id.encode()
+    return (event.visitor_id or event.event_id).encode()
+
+
+def cells_of(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """The label sets and cells among ledger entries: what the read model shows."""
+    return ((key, value) for key, value in entries if key[:1] in (b"l", b"c"))

@@ -1,0 +1,1 @@
+"""Kafka and Faust: fetching, the ledger, topics and dead letters."""

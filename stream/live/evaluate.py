@@ -1,0 +1,213 @@
+"""Evaluation: from a question and a view to an answer. Pure; the contract of the HTTP queries.
+
+A window that is kept as a sum costs its label sets; everything else the cells of the buckets that
+cover the range. `View` is asked for what is held, never changed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from stream.core.buckets import Size
+from stream.core.catalogue import LIVE, SETTLED, Source
+from stream.core.cells import Values
+from stream.live.cover import Cover, Piece, cover
+from stream.live.figures import Figures, Tally
+from stream.live.query import MAX_SERIES_ROWS, Answer, Query, Row, TooManyRowsError
+from stream.live.store import Labels, Store
+from stream.live.windows import STANDARD_MS, window_bounds
+
+if TYPE_CHECKING:
+    from stream.live.view import View
+
+Group = tuple[str, ...]
+
+
+def answer(view: "View", query: Query, now_ms: int) -> Answer:
+    """One row per group over the whole range."""
+    figures = Figures(query.metric, query.fraction)
+    if query.window_ms in STANDARD_MS and query.age_ms is None:
+        span, values = _kept_window(view, query, now_ms)
+    else:
+        span = _span(view, query, now_ms, Size.D1)
+        values = _cells(view.store(query.metric.source.topic), span.pieces, query.state)
+    tallies = _tally(query, figures, values)
+    rows = _rows(query, figures, tallies)
+    return _answer(view, query, now_ms, span, rows[: query.limit], len(rows) > query.limit)
+
+
+def series(view: "View", query: Query, step: Size, now_ms: int) -> Answer:
+    """One row per group and step; steps are the calendar's, so those at the ends may be cut."""
+    figures = Figures(query.metric, query.fraction)
+    step = _kept_step(view, query, step, now_ms)
+    span = _span(view, query, now_ms, step)
+    store = view.store(query.metric.source.topic)
+    groups: dict[Group, dict[int, Tally]] = {}
+    totals: dict[Group, Tally] = {}
+    group_of = _grouping(query)
+    for size, start_ms in span.pieces:
+        at_ms = view.calendar.start(step, start_ms)
+        for labels, values in _cells(store, [(size, start_ms)], query.state):
+            group = group_of(labels)
+            if group is not None:
+                tally = groups.setdefault(group, {}).setdefault(at_ms, Tally())
+                figures.add(tally, values)
+                figures.add(totals.setdefault(group, Tally()), values)
+    ordered = _order(query, totals)
+    rows = [
+        figures.row(tally, _labels(query, group), at_ms)
+        for group, _ in ordered[: query.limit]
+        for at_ms, tally in sorted(groups[group].items())
+        if not tally.empty
+    ]
+    if len(rows) > MAX_SERIES_ROWS:
+        raise TooManyRowsError(len(rows))
+    return _answer(view, query, now_ms, span, rows, len(ordered) > query.limit, step)
+
+
+def _answer(
+    view: "View",
+    query: Query,
+    now_ms: int,
+    span: Cover,
+    rows: list[Row],
+    truncated: bool,
+    step: Size | None = None,
+) -> Answer:
+    metric = query.metric
+    return Answer(
+        metric=metric,
+        from_ms=span.from_ms,
+        to_ms=span.to_ms,
+        state=query.state,
+        as_of_ms=view.as_of_ms(metric.source.topic),
+        settled_through_ms=view.settled_through_ms(metric),
+        complete=view.complete(now_ms),
+        truncated=truncated,
+        rows=rows,
+        step=step,
+    )
+
+
+# --- the range ---
+
+
+def _limit(view: "View", query: Query) -> tuple[bool, int | None]:
+    """Whether the range has a latest end, and which (None: nothing may be shown yet)."""
+    limits: list[int | None] = []
+    if query.state == SETTLED:
+        limits.append(view.settled_through_ms(query.metric))
+    if query.age_ms is not None:
+        as_of_ms = view.as_of_ms(query.metric.source.topic)
+        limits.append(None if as_of_ms is None else as_of_ms - query.age_ms)
+    known = [limit for limit in limits if limit is not None]
+    return bool(limits), min(known) if known and len(known) == len(limits) else None
+
+
+def _asked(view: "View", query: Query, now_ms: int) -> tuple[int, int]:
+    """The range asked for, before it is cut or widened."""
+    if query.window_ms is None:
+        if query.from_ms is None or query.to_ms is None:
+            raise ValueError("a query needs a window, or both bounds")
+        return query.from_ms, query.to_ms
+    shelf = view.shelf(query.metric.source.topic)
+    _, limit_ms = _limit(view, query)
+    bounds = window_bounds(shelf, query.window_ms, now_ms, limit_ms)
+    return bounds.from_ms, bounds.to_ms
+
+
+def _span(view: "View", query: Query, now_ms: int, largest: Size) -> Cover:
+    """The buckets to read."""
+    from_ms, to_ms = _asked(view, query, now_ms)
+    limited, limit_ms = _limit(view, query)
+    if limited and limit_ms is None:
+        return Cover(from_ms, from_ms, [])
+    shelf = view.shelf(query.metric.source.topic)
+    if limit_ms is None:
+        return cover(shelf, from_ms, to_ms, largest=largest)
+    return cover(shelf, from_ms, to_ms, limit_ms=limit_ms, largest=largest)
+
+
+def _kept_window(
+    view: "View", query: Query, now_ms: int
+) -> tuple[Cover, Iterable[tuple[Labels, Values]]]:
+    window = view.window(query.metric, query.window_ms or 0, query.state, now_ms)
+    if window is None:
+        from_ms, _ = _asked(view, query, now_ms)
+        return Cover(from_ms, from_ms, []), ()
+    return Cover(window.bounds.from_ms, window.bounds.to_ms, []), window.sums.items()
+
+
+def _kept_step(view: "View", query: Query, step: Size, now_ms: int) -> Size:
+    """The step asked for, or the finest that is still kept all along the range."""
+    shelf = view.shelf(query.metric.source.topic)
+    from_ms, _ = _asked(view, query, now_ms)
+    return max(step, shelf.finest(max(from_ms, shelf.oldest_ms)))
+
+
+def _cells(store: Store, pieces: Iterable[Piece], state: str) -> Iterator[tuple[Labels, Values]]:
+    which = 0 if state == LIVE else 1
+    for size, start_ms in pieces:
+        for labels, cell in store.bucket(size, start_ms).items():
+            yield labels, cell[which]
+
+
+# --- groups and rows ---
+
+
+def _grouping(query: Query) -> Callable[[Labels], Group | None]:
+    """From a label set to its group; None where a filter leaves it out; found once for each."""
+    source: Source = query.metric.source
+    shown = [source.dimensions.index(name) for name in query.by]
+    wanted = [(source.dimensions.index(name), kept) for name, kept in query.filters.items()]
+    known: dict[Labels, Group | None] = {}
+
+    def group_of(labels: Labels) -> Group | None:
+        if labels not in known:
+            fits = all(labels[i] in kept for i, kept in wanted)
+            known[labels] = tuple(labels[i] for i in shown) if fits else None
+        return known[labels]
+
+    return group_of
+
+
+def _tally(
+    query: Query, figures: Figures, many: Iterable[tuple[Labels, Values]]
+) -> dict[Group, Tally]:
+    group_of = _grouping(query)
+    tallies: dict[Group, Tally] = {}
+    for labels, values in many:
+        group = group_of(labels)
+        if group is not None:
+            tally = tallies.get(group)
+            if tally is None:
+                tally = tallies[group] = Tally()
+            figures.add(tally, values)
+    return tallies
+
+
+def _labels(query: Query, group: Group) -> Mapping[str, str]:
+    return dict(zip(query.by, group, strict=True))
+
+
+def _rows(query: Query, figures: Figures, tallies: dict[Group, Tally]) -> list[Row]:
+    if not query.by:
+        return [figures.row(tallies.get((), Tally()), {})]
+    ordered = _order(query, tallies)
+    return [figures.row(tally, _labels(query, group)) for group, tally in ordered]
+
+
+def _order(query: Query, tallies: dict[Group, Tally]) -> list[tuple[Group, Tally]]:
+    """Groups with data, sorted; equal ones by label, those without a value last either way."""
+    key, sign = query.order.removeprefix("-"), -1 if query.order.startswith("-") else 1
+    listed = sorted((item for item in tallies.items() if not item[1].empty), key=lambda i: i[0])
+    if key == "label":
+        return listed[::sign]
+    if key == "value":
+
+        def rank(item: tuple[Group, Tally]) -> tuple[bool, float]:
+            tally = item[1]
+            below = tally.denominator
+            return not below, sign * tally.numerator / below if below else 0.0
+
+        return sorted(listed, key=rank)
+    return sorted(listed, key=lambda item: sign * getattr(item[1], key))

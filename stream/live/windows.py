@@ -1,0 +1,179 @@
+"""Sliding windows: sums of whole buckets, kept by adding the new and taking the old away.
+
+A window is summed over once, when it is first asked for; from then on it costs what changes. Knows
+the merged cells of one source, no clock: every look says where the window lies by then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stream.core.buckets import WIDTH_MS, Size
+from stream.core.catalogue import LIVE
+from stream.core.cells import Values, add
+from stream.live.cover import FINE_TO_COARSE, Shelf
+from stream.live.store import Cell, Labels, Store
+
+_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
+STANDARD_MS = tuple(
+    minutes * 60_000 for minutes in (1, 5, 15, 60, 24 * 60, 7 * 24 * 60, 30 * 24 * 60)
+)
+"""The windows that are kept as sums; others are summed when asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where a window lies, and the size of the buckets that it is read with."""
+
+    from_ms: int
+    to_ms: int
+    size: Size
+
+
+def grain(window_ms: int) -> Size:
+    """Bucket size that a window is read with while all buckets are kept."""
+    if window_ms <= _HOUR_MS:
+        return Size.S10
+    return Size.M1 if window_ms <= _DAY_MS else Size.H1
+
+
+def window_bounds(shelf: Shelf, window_ms: int, now_ms: int, limit_ms: int | None = None) -> Bounds:
+    """A window that ends with the bucket around `now_ms`, or at a limit if that is earlier.
+
+    Coarser buckets are taken where those of its grain are no longer kept at its beginning.
+    """
+    for size in FINE_TO_COARSE[grain(window_ms) - 1 : -1]:
+        bounds = _bounds(shelf, size, window_ms, now_ms, limit_ms)
+        if shelf.kept(size, shelf.calendar.end(size, bounds.from_ms)):
+            return bounds
+    return _bounds(shelf, Size.D1, window_ms, now_ms, limit_ms)
+
+
+def _bounds(shelf: Shelf, size: Size, window_ms: int, now_ms: int, limit_ms: int | None) -> Bounds:
+    calendar = shelf.calendar
+    to_ms = calendar.end(size, calendar.start(size, now_ms))
+    if limit_ms is not None:
+        to_ms = min(to_ms, calendar.start(size, limit_ms))
+    return Bounds(calendar.start(size, to_ms - window_ms), to_ms, size)
+
+
+class Window:
+    """The sums of one state over the buckets between two bounds, per label set."""
+
+    def __init__(self, store: Store, state: str) -> None:
+        self._store = store
+        self._state = 0 if state == LIVE else 1
+        self.bounds = Bounds(0, 0, Size.S10)
+        self.sums: dict[Labels, Values] = {}
+
+    def move(self, bounds: Bounds) -> None:
+        """Go to other bounds; backwards too, should a clock be set back."""
+        held, self.bounds = self.bounds, bounds
+        if bounds == held:
+            return
+        apart = bounds.from_ms >= held.to_ms or bounds.to_ms <= held.from_ms
+        if apart or bounds.size is not held.size or bounds.size is Size.D1:
+            self.sums = {}
+            self._take(bounds.from_ms, bounds.to_ms, 1)
+            return
+        self._take(held.to_ms, bounds.to_ms, 1)
+        self._take(bounds.to_ms, held.to_ms, -1)
+        self._take(bounds.from_ms, held.from_ms, 1)
+        self._take(held.from_ms, bounds.from_ms, -1)
+
+    def holds(self, size: int, start_ms: int) -> bool:
+        """Whether a bucket lies in the window."""
+        bounds = self.bounds
+        return size == bounds.size and bounds.from_ms <= start_ms < bounds.to_ms
+
+    def change(self, labels: Labels, delta: Values) -> None:
+        """Follow the difference of a cell whose bucket lies in the window."""
+        self._add(labels, delta, 1)
+
+    def _take(self, from_ms: int, to_ms: int, sign: int) -> None:
+        size, state = self.bounds.size, self._state
+        if from_ms >= to_ms:
+            return
+        if size is Size.D1:
+            starts = [s for s in self._store.starts(size) if from_ms <= s < to_ms]
+        else:
+            starts = list(range(from_ms, to_ms, WIDTH_MS[size]))
+        for start_ms in starts:
+            for labels, cell in self._store.bucket(size, start_ms).items():
+                self._add(labels, cell[state], sign)
+
+    def _add(self, labels: Labels, delta: Values, sign: int) -> None:
+        sums = self.sums.get(labels)
+        if sums is None:
+            sums = self.sums[labels] = {}
+        add(sums, delta, sign)
+        if not sums:
+            del self.sums[labels]
+
+
+WindowKey = tuple[int, str, str]
+"""Length, state, and the family by which it settles ("" for live)."""
+
+
+class Windows:
+    """The windows of one source that somebody has asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._windows: dict[WindowKey, Window] = {}
+        self._live: list[Window] = []
+        self._settled: list[Window] = []
+        store.attach(self)
+
+    def at(self, key: WindowKey, bounds: Bounds) -> Window:
+        """A window, moved to where it lies now; summed first if it is new."""
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = Window(self._store, key[1])
+        window.move(bounds)
+        return window
+
+    def wants(self, size: int, start_ms: int) -> bool:
+        """Note which windows a bucket lies in; whether there are any."""
+        holding = [
+            (key[1] == LIVE, window)
+            for key, window in self._windows.items()
+            if window.holds(size, start_ms)
+        ]
+        self._live = [window for live, window in holding if live]
+        self._settled = [window for live, window in holding if not live]
+        return bool(holding)
+
+    def change(self, size: int, start_ms: int, labels: Labels, old: Cell, new: Cell) -> None:
+        """Tell the windows that were just noted of a cell's differences."""
+        for windows, was, becomes in (
+            (self._live, old[0], new[0]),
+            (self._settled, old[1], new[1]),
+        ):
+            if windows and (delta := difference(becomes, was)):
+                for window in windows:
+                    window.change(labels, delta)
+
+    def forget(self) -> None:
+        """Sum again at the next look."""
+        self._windows.clear()
+
+
+def difference(new: Values, old: Values) -> Values:
+    """What must be added to the old values to come to the new ones."""
+    delta = {}
+    for index, n in new.items():
+        change = n - old.get(index, 0)
+        if change:
+            delta[index] = change
+    if len(old) + len(delta) > len(new):
+        for index, n in old.items():
+            if index not in new:
+                delta[index] = -n
+    return delta
+
+
+def summed(store: Store, bounds: Bounds, state: str) -> Mapping[Labels, Values]:
+    """The same sums made from nothing: for windows that nobody keeps, and as an oracle."""
+    window = Window(store, state)
+    window.move(bounds)
+    return window.sums

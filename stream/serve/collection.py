@@ -1,0 +1,201 @@
+"""All samples of a view's figures: windows rolled up, the cap applied, everything under its name.
+
+The work is cut into windows, between which others get their turn. Knows nothing of HTTP.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from stream.core.catalogue import CLICKS, LIVE, METRICS, SESSIONS, SOURCES, TICKETS, Source
+from stream.core.cells import Values
+from stream.live.store import Labels
+from stream.live.view import View
+from stream.serve.budget import Allotment, Demand, allot
+from stream.serve.counters import Counters, label_of
+from stream.serve.counters import width as counters_width
+from stream.serve.exposition import Family, Sample
+from stream.serve.gauges import Gauges, Reading, Samples
+from stream.serve.levels import TOTAL, Group, Groups, LabelTexts, Level, Rollup, fold, levels_of
+from stream.serve.vitals import settled_through
+from stream.settings import Settings
+
+_DAY_MS = 86_400_000
+_VITAL_SERIES = 64
+"""Room for the samples that are not broken down."""
+_TRAFFIC = {CLICKS.topic: "impressions", SESSIONS.topic: "sessions", TICKETS.topic: "resolved"}
+
+Space = tuple[str, ...]
+"""The dimensions of a source: clicks and sessions share theirs, and so what is folded of them."""
+Place = tuple[Space, Level]
+Rolled = dict[Reading, dict[Level, Groups]]
+ByLevel = Mapping[Level, Groups]
+
+
+class Collection:
+    """Collects again and again; remembers what is folded and what has been escaped."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._cap = settings.metrics_max_series
+        self._gauges = Gauges(settings)
+        self._counters = Counters()
+        self._levels = {s.topic: levels_of(s, settings) for s in SOURCES.values()}
+        self._rollups = {
+            s.topic: Rollup(s, self._levels[s.topic], self._gauges.fields(s))
+            for s in SOURCES.values()
+        }
+        self._active_rollup = Rollup(SESSIONS, self._levels[SESSIONS.topic])
+        self._session_texts = LabelTexts(SESSIONS)
+        self._allotment: Allotment[Place, Group] = Allotment()
+
+    async def collect(self, view: View, now_ms: int) -> list[Family]:
+        """The families of all figures as of now."""
+        rolled = await self._roll(view, now_ms)
+        active = self._roll_active(view, now_ms)
+        names = {
+            topic: self._counters.names(view, source, _in_windows(source, rolled), now_ms)
+            for topic, source in SOURCES.items()
+        }
+        self._allotment = self._allot(view, rolled, active, names, now_ms)
+        samples: Samples = {}
+        for reading, groups in rolled.items():
+            self._gauges.add(samples, reading, self._folded(reading.source, groups))
+            await asyncio.sleep(0)
+        return [
+            *self._gauges.families(samples),
+            *self._counters.families(view, names, {t: self._kept(s) for t, s in SOURCES.items()}),
+            self._active_sessions(self._folded(SESSIONS, active)),
+            settled_through(view),
+            _dropped(self._allotment.dropped),
+        ]
+
+    async def _roll(self, view: View, now_ms: int) -> Rolled:
+        rolled: Rolled = {}
+        for reading in self._gauges.readings():
+            window = view.window(reading.metrics[0], reading.window_ms, reading.state, now_ms)
+            if window is not None:
+                rolled[reading] = self._rollups[reading.source.topic].sum(window.sums)
+                await asyncio.sleep(0)
+        return rolled
+
+    def _roll_active(self, view: View, now_ms: int) -> ByLevel:
+        counts: dict[Labels, Values] = {
+            labels: {0: n} for labels, n in view.active_sessions(now_ms).items()
+        }
+        return self._active_rollup.sum(counts)
+
+    # --- the cap ---
+
+    def _allot(
+        self,
+        view: View,
+        rolled: Rolled,
+        active: ByLevel,
+        names: Mapping[str, frozenset[str]],
+        now_ms: int,
+    ) -> Allotment[Place, Group]:
+        costs = self._costs(rolled, active, names)
+        fixed = _VITAL_SERIES + sum(map(self._gauges.width, rolled))
+        before = self._allotment
+        held = before.kept or before.left_out
+        if not held and fixed + sum(sum(c.values()) for c in costs.values()) <= self._cap:
+            return before
+        traffic = self._traffic(view, now_ms)
+        demands = {
+            place: Demand(
+                len(place[1].dimensions),
+                cost,
+                traffic.get(place, {}),
+                max(cost.values(), default=0),
+            )
+            for place, cost in costs.items()
+        }
+        return allot(self._cap, fixed, demands, before)
+
+    def _costs(
+        self, rolled: Rolled, active: ByLevel, names: Mapping[str, frozenset[str]]
+    ) -> dict[Place, dict[Group, int]]:
+        """Samples of each group at most, by where it is."""
+        costs: dict[Place, dict[Group, int]] = {}
+        for reading, groups in rolled.items():
+            _charge(costs, reading.source, groups, self._gauges.width(reading))
+        _charge(costs, SESSIONS, active, 1)
+        for topic, shown in names.items():
+            source = SOURCES[topic]
+            level = Level(label_of(source), (label_of(source),))
+            counted: ByLevel = {level: {(name,): {} for name in shown}}
+            _charge(costs, source, counted, counters_width(source))
+        return costs
+
+    def _traffic(self, view: View, now_ms: int) -> dict[Place, dict[Group, float]]:
+        """Traffic of the last 24 hours of each group, by where it is."""
+        traffic: dict[Place, dict[Group, float]] = {}
+        for topic, source in SOURCES.items():
+            index = source.index[_TRAFFIC[topic]]
+            metric = next(metric for metric in METRICS.values() if metric.source is source)
+            window = view.window(metric, _DAY_MS, LIVE, now_ms)
+            if window is None:
+                continue
+            for level, groups in self._rollups[topic].sum(window.sums).items():
+                sums = traffic.setdefault((source.dimensions, level), {})
+                for group, values in groups.items():
+                    sums[group] = sums.get(group, 0.0) + values.get(index, 0)
+        return traffic
+
+    def _folded(self, source: Source, by_level: ByLevel) -> ByLevel:
+        """The groups that are exported."""
+        shown: dict[Level, Groups] = {}
+        for level, groups in by_level.items():
+            place = (source.dimensions, level)
+            if place not in self._allotment.left_out:
+                kept = self._allotment.kept.get(place)
+                shown[level] = groups if kept is None else fold(groups, level, kept)
+        return shown
+
+    def _kept(self, source: Source) -> frozenset[str] | None:
+        """The names of a source's counters that are not folded; None: all."""
+        label = label_of(source)
+        kept = self._allotment.kept.get((source.dimensions, Level(label, (label,))))
+        return None if kept is None else frozenset(name for (name,) in kept)
+
+    def _active_sessions(self, by_level: ByLevel) -> Family:
+        samples: list[Sample] = [
+            ("", self._session_texts.of(level, group), values.get(0, 0))
+            for level, groups in by_level.items()
+            for group, values in groups.items()
+        ]
+        return Family(
+            "engagement_active_sessions",
+            "gauge",
+            "Open sessions with an interaction in the last 5 minutes.",
+            samples,
+        )
+
+
+def _charge(
+    costs: dict[Place, dict[Group, int]], source: Source, by_level: ByLevel, width: int
+) -> None:
+    for level, groups in by_level.items():
+        if level != TOTAL:
+            held = costs.setdefault((source.dimensions, level), {})
+            for group in groups:
+                held[group] = held.get(group, 0) + width
+
+
+def _in_windows(source: Source, rolled: Rolled) -> set[str]:
+    """Values of a source's counter label that are in any of its windows."""
+    level = Level(label_of(source), (label_of(source),))
+    return {
+        name
+        for reading, by_level in rolled.items()
+        if reading.source is source
+        for (name,) in by_level.get(level, {})
+    }
+
+
+def _dropped(series: int) -> Family:
+    return Family(
+        "engagement_series_dropped",
+        "gauge",
+        "Series that are not exported because of STREAM_METRICS_MAX_SERIES.",
+        [("", "", series)],
+    )

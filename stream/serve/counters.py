@@ -1,0 +1,124 @@
+"""Counters over the bucket without end: never taken back, not even when names are folded.
+
+A name is exported while it is in a window, and if no bucket knows it (it only has events that are
+in no figure yet). Knows the view and the catalogue, not the cap.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from stream.core.buckets import Size
+from stream.core.catalogue import OTHER, TOTALS, Source, Total
+from stream.live.view import View
+from stream.serve.exposition import Family, Sample, label_text
+
+_LOOK_AGAIN_MS = 60_000
+
+Counts = dict[str, int]
+"""A counter's value by name (campaign or team)."""
+
+
+def width(source: Source) -> int:
+    """Samples of one name."""
+    return sum(len(_parts(total)) for total in TOTALS if total.source is source)
+
+
+def label_of(source: Source) -> str:
+    """The dimension that a source's counters are labelled with."""
+    return next(total.label for total in TOTALS if total.source is source)
+
+
+class Counters:
+    """All counters of the catalogue."""
+
+    def __init__(self) -> None:
+        self._past: dict[str, _Past] = {}
+        self._folded: dict[tuple[str, str], _Folded] = {}
+
+    def names(
+        self, view: View, source: Source, in_windows: Collection[str], now_ms: int
+    ) -> frozenset[str]:
+        """The names that are exported, before any folding."""
+        place = source.dimensions.index(label_of(source))
+        counted = {labels[place] for labels in view.totals(source)}
+        past = self._past.setdefault(source.topic, _Past())
+        new = past.without(view, source, place, counted.difference(in_windows), now_ms)
+        return frozenset(counted.intersection(in_windows) | new)
+
+    def families(
+        self,
+        view: View,
+        names: Mapping[str, frozenset[str]],
+        kept: Mapping[str, frozenset[str] | None],
+    ) -> Iterator[Family]:
+        """The samples. Names and those that are not folded (None: all) are given by topic."""
+        for total in TOTALS:
+            topic = total.source.topic
+            samples: list[Sample] = []
+            for part, counts in _sums(view, total, names[topic]).items():
+                folded = self._folded.setdefault((total.name, part), _Folded())
+                for name, n in folded.fold(counts, kept[topic]).items():
+                    pairs = [(total.label, name)] + ([("type", part)] if total.by_type else [])
+                    samples.append(("_total", label_text(pairs), n))
+            yield Family(total.name, "counter", total.help, samples)
+
+
+@dataclass(slots=True)
+class _Folded:
+    """What folded names have counted since they were: `(other)` must never go down."""
+
+    seen: Counts = field(default_factory=dict)
+    total: int = 0
+
+    def fold(self, counts: Counts, kept: frozenset[str] | None) -> Counts:
+        if kept is None:
+            self.seen = {}
+            return counts
+        apart = {name: n for name, n in counts.items() if name in kept and name != OTHER}
+        rest = {name: n for name, n in counts.items() if name not in apart and name != OTHER}
+        self.total += sum(n - self.seen.get(name, n) for name, n in rest.items())
+        self.seen = rest
+        return {**apart, OTHER: counts.get(OTHER, 0) + self.total}
+
+
+@dataclass(slots=True)
+class _Past:
+    """Names that day buckets know. Days are many, so they are not looked through every time."""
+
+    known: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    looked_ms: int = 0
+
+    def without(
+        self, view: View, source: Source, place: int, names: set[str], now_ms: int
+    ) -> set[str]:
+        """Those of the names that no day bucket knows."""
+        open_names = names - self.known
+        aged = now_ms - self.looked_ms > _LOOK_AGAIN_MS
+        if open_names and (aged or not open_names <= self.unknown):
+            store = view.store(source.topic)
+            for start_ms in store.starts(Size.D1):
+                self.known.update(labels[place] for labels in store.bucket(Size.D1, start_ms))
+            self.looked_ms = now_ms
+            self.unknown = open_names - self.known
+        return open_names - self.known
+
+
+def _sums(view: View, total: Total, names: frozenset[str]) -> dict[str, Counts]:
+    place, index = total.source.dimensions.index(total.label), total.source.index
+    parts = {part: [index[name] for name in fields] for part, fields in _parts(total).items()}
+    sums: dict[str, Counts] = {part: {} for part in parts}
+    for labels, values in view.totals(total.source).items():
+        name = labels[place]
+        if name in names:
+            for part, indexes in parts.items():
+                counts = sums[part]
+                counts[name] = counts.get(name, 0) + sum(values.get(i, 0) for i in indexes)
+    return sums
+
+
+def _parts(total: Total) -> dict[str, tuple[str, ...]]:
+    """The fields of each sample, by the value of the label `type` (empty where there is none)."""
+    if not total.by_type:
+        return {"": total.fields}
+    return {name.removesuffix("_total"): (name,) for name in total.fields}

@@ -1,0 +1,126 @@
+"""Levels: by which dimensions gauges are broken down, and the sums of a window on each of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from stream.core.catalogue import OTHER, TICKETS, Source
+from stream.core.cells import Values, add
+from stream.live.store import Labels
+from stream.serve.exposition import label_text
+from stream.settings import Settings
+
+Group = tuple[str, ...]
+"""Values of a level's dimensions, in their order."""
+Groups = dict[Group, Values]
+
+_MAX_REMEMBERED = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A breakdown; `total` has no dimension."""
+
+    name: str
+    dimensions: tuple[str, ...]
+
+    @property
+    def other(self) -> Group:
+        """The group that others are folded into."""
+        return (OTHER,) * len(self.dimensions)
+
+
+TOTAL = Level("total", ())
+_BY_NAME = {
+    "channel": ("channel",),
+    "campaign_channel": ("campaign", "channel"),
+    "campaign_variant": ("campaign", "variant"),
+    "team_channel": ("team", "channel"),
+}
+
+
+def levels_of(source: Source, settings: Settings) -> tuple[Level, ...]:
+    """The levels of a source, coarse to fine: its own, and those that the settings add."""
+    names = ("team",) if source is TICKETS else ("channel", "campaign")
+    levels = [TOTAL, *(Level(name, (name,)) for name in names)]
+    for name in settings.metrics_levels:
+        level = Level(name, _BY_NAME[name])
+        if level not in levels and set(level.dimensions) <= set(source.dimensions):
+            levels.append(level)
+    return tuple(sorted(levels, key=lambda level: len(level.dimensions)))
+
+
+class Rollup:
+    """Sums label sets up to levels. `fields`: only these are needed (None: all, sketches too)."""
+
+    def __init__(
+        self, source: Source, levels: Sequence[Level], fields: frozenset[int] | None = None
+    ) -> None:
+        self._levels = [level for level in levels if level is not TOTAL]
+        self._positions = [
+            [source.dimensions.index(name) for name in level.dimensions] for level in self._levels
+        ]
+        self._fields = fields
+        self._groups: dict[Labels, tuple[Group, ...]] = {}
+
+    def sum(self, sums: Mapping[Labels, Values]) -> dict[Level, Groups]:
+        """The groups of every level; the total is always there, empty where nothing is."""
+        targets: list[Groups] = [{} for _ in self._levels]
+        for labels, values in sums.items():
+            for target, group in zip(targets, self._groups_of(labels), strict=True):
+                held = target.get(group)
+                if held is None:
+                    held = target[group] = {}
+                self._add(held, values)
+        total: Values = {}
+        for values in targets[0].values():
+            add(total, values)
+        return {TOTAL: {(): total}, **dict(zip(self._levels, targets, strict=True))}
+
+    def _add(self, held: Values, values: Values) -> None:
+        if self._fields is None:
+            for index, n in values.items():
+                held[index] = held.get(index, 0) + n
+            return
+        for index in self._fields:
+            if index in values:
+                held[index] = held.get(index, 0) + values[index]
+
+    def _groups_of(self, labels: Labels) -> tuple[Group, ...]:
+        groups = self._groups.get(labels)
+        if groups is None:
+            if len(self._groups) >= _MAX_REMEMBERED:
+                self._groups.clear()
+            groups = tuple(tuple(labels[i] for i in places) for places in self._positions)
+            self._groups[labels] = groups
+        return groups
+
+
+class LabelTexts:
+    """Label text of each group, escaped once: all dimensions of the source, others empty."""
+
+    def __init__(self, source: Source) -> None:
+        self._dimensions = source.dimensions
+        self._texts: dict[tuple[Level, Group], str] = {}
+
+    def of(self, level: Level, group: Group) -> str:
+        """The level and the dimensions of a group."""
+        text = self._texts.get((level, group))
+        if text is None:
+            if len(self._texts) >= _MAX_REMEMBERED:
+                self._texts.clear()
+            values = dict(zip(level.dimensions, group, strict=True))
+            pairs = [("level", level.name), *((n, values.get(n, "")) for n in self._dimensions)]
+            text = self._texts[level, group] = label_text(pairs)
+        return text
+
+
+def fold(groups: Mapping[Group, Values], level: Level, kept: Iterable[Group]) -> Groups:
+    """The kept groups as they are, all others as one."""
+    chosen = set(kept)
+    folded: Groups = {}
+    for group, values in groups.items():
+        if group in chosen and group != level.other:
+            folded[group] = values
+        else:
+            add(folded.setdefault(level.other, {}), values)
+    return folded

@@ -1,0 +1,223 @@
+"""Settings: `STREAM_*` environment variables, or command-line options of the same meaning.
+
+All faults are reported at once. Knows the rules of the core; knows nothing of Kafka or Redis.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from stream.core.buckets import WINDOW_NAMES, WINDOWS_MS
+from stream.core.catalogue import BOUNCE_RULES, conditions_of
+from stream.core.durations import format_duration, parse_duration
+from stream.core.rules import Rules
+from stream.errors import UserError
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
+
+def _level(value: str) -> str:
+    known = ("campaign_channel", "campaign_variant", "channel", "team_channel")
+    if value not in known:
+        raise ValueError(f"'{value}' is not a level; choose from {', '.join(known)}")
+    return value
+
+
+Duration = Annotated[
+    int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)
+]
+Positive = Annotated[Duration, Field(gt=0)]
+Windows = Annotated[tuple[Duration, ...], NoDecode, BeforeValidator(_words)]
+Levels = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default. Durations are milliseconds inside."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STREAM_", extra="ignore", env_ignore_empty=True, validate_default=True
+    )
+
+    kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port,…")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis, redis:// or rediss://")
+    group: str = Field(
+        "stream",
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="consumer group; also names the ledger and the keys in Redis",
+    )
+    topic_prefix: str = Field(
+        "", pattern=r"^[A-Za-z0-9._-]{0,64}$", description="put before every topic's name"
+    )
+    partitions: int = Field(4, ge=1, le=1024, description="partitions of topics that are created")
+    replication: int | None = Field(
+        None, ge=1, le=32767, description="replication of created topics; default: up to 3"
+    )
+    worker_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="stable name of this worker (static membership); default: the host's name",
+    )
+    kafka_session_timeout: Positive = Field(
+        10_000, description="a worker silent for so long loses its partitions"
+    )
+    flush_interval: Positive = Field(250, description="how often changes are written")
+
+    allowed_lateness: Duration = Field(600_000, ge=0, description="how late an event may come")
+    session_timeout: Positive = Field(1_800_000, description="a longer gap starts a new session")
+    session_id_timeout: Positive | None = Field(
+        None, description="the same for sessions with an id; default: the session time-out"
+    )
+    session_max: Positive = Field(43_200_000, description="a session is cut after so long")
+    session_split: Literal["none", "midnight"] = Field(
+        "none", description="`midnight` starts a new session each day"
+    )
+    timezone: str = Field("UTC", description="time zone of days")
+    fcr_reopen_window: Positive = Field(
+        259_200_000, description="a ticket reopened within it was not resolved at first contact"
+    )
+    ticket_retention: Positive = Field(
+        34_560_000_000, description="how long a ticket is kept after its last event"
+    )
+    dedupe_horizon: Duration | None = Field(
+        None, gt=0, description="how long an event_id is remembered; default: 10m or the lateness"
+    )
+    dedupe_max_ids: int = Field(
+        2_000_000, ge=1, description="event ids remembered per partition at most"
+    )
+
+    bounce: str = Field("single", description="bounce rule when a query names none")
+    fcr_conditions: str = Field(
+        "single_contact", description="FCR conditions when a query names none"
+    )
+    metrics_windows: Windows = Field((300_000, 3_600_000, 86_400_000), description="gauge windows")
+    metrics_ticket_windows: Windows = Field(
+        (86_400_000, 604_800_000), description="gauge windows of ticket metrics"
+    )
+    metrics_levels: Levels = Field((), description="more levels of gauges, e.g. campaign_channel")
+    metrics_max_series: int = Field(50_000, ge=100, description="engagement_* samples at most")
+
+    http_host: str = Field("127.0.0.1", description="address the server listens on")
+    http_port: Port = Field(8000, description="port the server listens on")
+    worker_host: str = Field("127.0.0.1", description="address of the worker's own /metrics")
+    worker_port: Port = Field(6066, description="port of the worker's own /metrics")
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, KeyError, OSError) as error:
+            raise ValueError(
+                f"'{value}' is not a time zone; write one like Europe/Paris"
+            ) from error
+        return value
+
+    @field_validator("bounce")
+    @classmethod
+    def _bounce_exists(cls, value: str) -> str:
+        if value not in BOUNCE_RULES:
+            raise ValueError(f"'{value}' is not one of {', '.join(BOUNCE_RULES)}")
+        return value
+
+    @field_validator("fcr_conditions")
+    @classmethod
+    def _conditions_exist(cls, value: str) -> str:
+        conditions_of(value)
+        return value
+
+    @field_validator("metrics_windows", "metrics_ticket_windows")
+    @classmethod
+    def _windows_are_kept(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        for window_ms in value:
+            if window_ms not in WINDOW_NAMES:
+                kept = ", ".join(WINDOWS_MS)
+                raise ValueError(f"'{format_duration(window_ms)}' is not one of {kept}")
+        return value
+
+    @field_validator("metrics_levels")
+    @classmethod
+    def _levels_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_level, value))
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Settings":
+        if self.dedupe_horizon is not None and self.dedupe_horizon < self.allowed_lateness:
+            raise ValueError(
+                "STREAM_DEDUPE_HORIZON: must not be shorter than STREAM_ALLOWED_LATENESS "
+                f"({format_duration(self.allowed_lateness)})"
+            )
+        if self.ticket_retention < 2 * self.fcr_reopen_window:
+            raise ValueError(
+                "STREAM_TICKET_RETENTION: must be at least twice STREAM_FCR_REOPEN_WINDOW "
+                f"({format_duration(2 * self.fcr_reopen_window)})"
+            )
+        return self
+
+    def topic(self, name: str) -> str:
+        """Full Kafka name of a topic."""
+        return self.topic_prefix + name
+
+    def rules(self) -> Rules:
+        """The rules of the core that these settings choose."""
+        return Rules(
+            allowed_lateness_ms=self.allowed_lateness,
+            session_timeout_ms=self.session_timeout,
+            session_id_timeout_ms=self.session_id_timeout or self.session_timeout,
+            session_max_ms=self.session_max,
+            split_at_midnight=self.session_split == "midnight",
+            timezone=self.timezone,
+            fcr_reopen_window_ms=self.fcr_reopen_window,
+            ticket_retention_ms=self.ticket_retention,
+            dedupe_horizon_ms=self.dedupe_horizon or max(600_000, self.allowed_lateness),
+            dedupe_max_ids=self.dedupe_max_ids,
+        )
+
+
+class SettingsError(UserError):
+    """Wrong settings, one line each."""
+
+    exit_code = 2
+
+
+def load_settings(options: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from the environment and from options that were given (None = not given).
+
+    Raises SettingsError that names every fault, one line each.
+    """
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    if os.environ.get("STREAM_FCR_CONDITIONS") == "":  # the empty list, not "use the default"
+        given.setdefault("fcr_conditions", "none")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("\n".join(sorted({_line(fault) for fault in error.errors()}))) from None
+
+
+def _line(fault: Any) -> str:
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if not fault["loc"]:
+        return message
+    name = "STREAM_" + str(fault["loc"][0]).upper()
+    value = os.environ.get(name)
+    shown = f" (is '{value}')" if value is not None and value not in message else ""
+    return f"{name}: {message}{shown}"

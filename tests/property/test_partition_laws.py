@@ -1,0 +1,93 @@
+"""The laws of a partition: its rows are those of the reference, however the log comes."""
+
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.core.rules import Rules
+from tests import strategies as worlds
+from tests.reference import Rules as PlainRules
+from tests.reference import partition_truth
+from tests.support.play import cells, play, reasons, tally
+
+TOPICS = ["clicks", "sessions", "tickets"]
+
+
+def core_rules(plain: PlainRules) -> Rules:
+    fields = asdict(plain)
+    fields["split_at_midnight"] = fields.pop("session_split_midnight")
+    return Rules(**fields)
+
+
+def check(topic, plain, log, batches, **how):
+    """Play a log in given batches and compare all there is with the reference."""
+    partition, told = play(topic, batches, core_rules(plain), **how)
+    truth = partition_truth(topic, log, plain)
+    expected_drops = {
+        offset: outcome
+        for offset, outcome in truth.outcomes.items()
+        if outcome not in ("counted", "unchecked", "duplicate")
+    }
+    assert reasons(told) == expected_drops
+    assert told.outcomes == tally(truth.outcomes.values())
+    live, settled = cells(partition, topic)
+    assert live == truth.live
+    if topic != "clicks":
+        assert settled == truth.settled
+    assert told.miskeyed == truth.miskeyed
+    return partition
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@given(data=st.data())
+def test_rows_are_those_of_sort_then_count(topic, data):
+    plain = data.draw(worlds.rules())
+    log = worlds.to_records(topic, data.draw(worlds._logs(topic, plain)))
+    check(topic, plain, log, [log])
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@given(data=st.data())
+def test_any_split_into_batches_and_any_restart_gives_the_same_rows(topic, data):
+    plain = data.draw(worlds.rules())
+    log = worlds.to_records(topic, data.draw(worlds._logs(topic, plain)))
+    batches = data.draw(worlds.cuts(log))
+    restarts = data.draw(st.frozensets(st.integers(0, len(batches) - 1)))
+    check(topic, plain, log, batches, drain_each=data.draw(st.booleans()), restart_after=restarts)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@given(data=st.data())
+def test_without_any_promise_of_order_the_log_alone_decides(topic, data):
+    plain = data.draw(worlds.rules())
+    log = worlds.to_records(topic, data.draw(worlds.wild_logs(topic, plain)))
+    one, told = play(topic, [log], core_rules(plain))
+    batches = data.draw(worlds.cuts(log))
+    restarts = data.draw(st.frozensets(st.integers(0, len(batches) - 1)))
+    other, told_other = play(topic, batches, core_rules(plain), restart_after=restarts)
+    assert cells(one, topic) == cells(other, topic)
+    assert told == told_other
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@given(data=st.data())
+def test_any_order_within_the_allowed_lateness_gives_the_same_rows(topic, data):
+    plain = data.draw(worlds.rules())
+    one, other = data.draw(worlds.orders(topic, plain, bad=False))
+    ends = []
+    for log in (one, other):
+        records = worlds.to_records(topic, log)
+        partition, _ = play(topic, [records], core_rules(plain))
+        ends.append(cells(partition, topic)[0])
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@given(data=st.data())
+@settings(max_examples=50)
+def test_a_wild_log_is_what_the_reference_says(topic, data):
+    plain = data.draw(worlds.rules())
+    log = worlds.to_records(topic, data.draw(worlds.wild_logs(topic, plain)))
+    check(topic, plain, log, [log])

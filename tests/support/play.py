@@ -1,0 +1,103 @@
+"""Plays records through the core, as a worker would, and reads the cells it comes to."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from stream.core.buckets import Calendar
+from stream.core.catalogue import SOURCES
+from stream.core.cells import decode_cell, parse_cell_key, parse_label_key
+from stream.core.partition import Folded, Partition
+from stream.core.records import RecordBatch
+from stream.core.rules import Rules
+from stream.core.sketch import FIRST_BIN
+
+Cells = dict[tuple[int, int, tuple[str, ...]], dict[str, int]]
+
+
+def batch_of(topic: str, records: Sequence[Any]) -> RecordBatch:
+    """A batch of records (offset, record_ts_ms, key, value)."""
+    return RecordBatch(
+        topic,
+        0,
+        records[0].offset,
+        records[-1].offset + 1,
+        [r.offset for r in records],
+        [r.value for r in records],
+        [r.key for r in records],
+        [r.record_ts_ms for r in records],
+    )
+
+
+def play(
+    topic: str,
+    batches: Iterable[Sequence[Any]],
+    rules: Rules,
+    *,
+    drain_each: bool = False,
+    restart_after: frozenset[int] = frozenset(),
+) -> tuple[Partition, Folded]:
+    """The partition after all batches, and what became of the records.
+
+    `restart_after` names batches after which the state is written, lost, and read again.
+    """
+    calendar = Calendar(rules.timezone)
+    partition = Partition(topic, rules, calendar)
+    ledger: dict[bytes, bytes] = {}
+    told = Folded()
+    for number, records in enumerate(batches):
+        folded = partition.fold(batch_of(topic, records))
+        told.outcomes.update(folded.outcomes)
+        told.drops += folded.drops
+        told.miskeyed += folded.miskeyed
+        if drain_each or number in restart_after:
+            write(partition, ledger, sweep=3)
+        if number in restart_after:
+            partition = Partition(topic, rules, calendar)
+            partition.load(dict(ledger))
+    write(partition, ledger, sweep=0)
+    return partition, told
+
+
+def write(partition: Partition, ledger: dict[bytes, bytes], sweep: int) -> None:
+    """Drain into a plain mapping, as the log's reader would hold it."""
+    for key, value in partition.drain(sweep).entries.items():
+        if value is None:
+            ledger.pop(key, None)
+        else:
+            ledger[key] = value
+
+
+def cells(partition: Partition, topic: str) -> tuple[Cells, Cells]:
+    """Live and settled cells by (size, start, label values), fields by name, sketches left out."""
+    names = {index: name for name, index in SOURCES[topic].index.items()}
+    entries = dict(partition.table.items())
+    labels = {
+        parse_label_key(key): tuple(msgspec.msgpack.decode(value))
+        for key, value in entries.items()
+        if key[:1] == b"l"
+    }
+    live: Cells = {}
+    settled: Cells = {}
+    for key, value in entries.items():
+        if key[:1] == b"c":
+            size, start_ms, label = parse_cell_key(key)
+            where = size, start_ms, labels[label]
+            for into, values in zip((live, settled), decode_cell(value), strict=True):
+                named = {names[i]: n for i, n in values.items() if i < FIRST_BIN}
+                if named:
+                    into[where] = named
+    return live, settled
+
+
+def reasons(folded: Folded) -> dict[int, str]:
+    """Offset -> dead-letter reason."""
+    return {drop.offset: str(drop.reason) for drop in folded.drops}
+
+
+def tally(outcomes: Iterable[str]) -> Counter[str]:
+    """Outcomes as the worker counts them."""
+    plain = {"counted", "unchecked", "duplicate"}
+    return Counter(o if o in plain else "dead_letter" for o in outcomes)
