@@ -1,13 +1,12 @@
 """Sending records to Kafka: partitions by murmur2, in order, retried until the broker has them.
 
-Owns batching, retries and the words a person hears while the broker is away. Knows keys of the
-contract's topics, but nothing of what the events mean, nor where they come from.
+Owns batching, retries and the words a person hears while the broker is away. Knows nothing of what
+the records mean, nor where they come from.
 """
 
 import asyncio
 import logging
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +14,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 
 from stream.errors import UserError
-
-KEY_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "clicks": ("visitor_id", "event_id"),
-    "sessions": ("visitor_id",),
-    "tickets": ("ticket_id",),
-}
-"""Where a record's key comes from, by topic without prefix: the first field that is set."""
+from stream.partitioner import partition_of
 
 BATCH_BYTES = 256 * 1024
 RECORD_BYTES_MAX = 1_000_000
@@ -40,26 +33,6 @@ Pair = tuple[bytes | None, bytes | None]
 
 def silent(_line: str) -> None:
     """Tells nobody."""
-
-
-def murmur2(data: bytes) -> int:
-    """Kafka's 32-bit key hash (the one of the Java client)."""
-    mix, mask = 0x5BD1E995, 0xFFFFFFFF
-    size = len(data)
-    hashed = 0x9747B28C ^ size
-    words = size >> 2
-    for word in struct.unpack_from(f"<{words}I", data):
-        mixed = word * mix & mask
-        hashed = (hashed * mix ^ (mixed ^ mixed >> 24) * mix) & mask
-    if size & 3:
-        hashed = (hashed ^ int.from_bytes(data[words << 2 :], "little")) * mix & mask
-    hashed = (hashed ^ hashed >> 13) * mix & mask
-    return hashed ^ hashed >> 15
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition in which every murmur2 producer puts this key."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 @dataclass(slots=True)

@@ -25,14 +25,14 @@ class NoProgress:
 class TerminalProgress:
     """A line on the terminal (standard error): bar, lines, lines a second, time to go."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, terminal: bool | None = None) -> None:
         self._bar = bars.Progress(
             bars.TextColumn(title),
             bars.BarColumn(),
             bars.TaskProgressColumn(),
             bars.TextColumn("{task.fields[lines]:,} lines, {task.fields[pace]:,.0f}/s"),
             bars.TimeRemainingColumn(),
-            console=Console(file=sys.stderr),
+            console=Console(file=sys.stderr, force_terminal=terminal),
             transient=True,
         )
         self._task = self._bar.add_task(title, total=None, lines=0, pace=0.0)

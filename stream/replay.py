@@ -7,16 +7,16 @@ paced by event time, its timestamp. What its event means is the worker's busines
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
 from stream.errors import UserError
 from stream.ndjson import Chunk, Source
-from stream.producer import KEY_FIELDS, RECORD_BYTES_MAX, Producer, Say, silent
+from stream.pace import Pace, by_event_time, by_rate
+from stream.partitioner import KEY_FIELDS
+from stream.producer import RECORD_BYTES_MAX, Producer, Say, quiet_client_log, silent
 from stream.progress import NoProgress, Progress, TerminalProgress
 from stream.signals import finishes, stop_on_signals
 
@@ -80,14 +80,7 @@ class _Line(msgspec.Struct):
     event_id: Any = None
     visitor_id: Any = None
     ticket_id: Any = None
-
-
-class _TimedLine(_Line):
     timestamp: Any = None
-
-
-Pace = Callable[[_Line], float | None]
-"""Seconds after the start at which a line is due; None: it may go at once."""
 
 
 def check(options: ReplayOptions) -> None:
@@ -118,11 +111,12 @@ async def replay(
     return await _Replay(options, producer, progress, source, stop or asyncio.Event()).run()
 
 
-async def replay_to_kafka(
+async def run_replay(
     options: ReplayOptions, kafka: str, *, terminal: bool, say: Say = silent
 ) -> ReplayReport:
     """The same for a person: connects, shows progress on a terminal, ends in order on Ctrl-C."""
     check(options)
+    quiet_client_log()
     producer = Producer(kafka, say=say)
     with stop_on_signals() as stop, contextlib.ExitStack() as stack:
         try:
@@ -149,7 +143,7 @@ class _Replay:
         self._source, self._stop = source, stop
         self._topic = options.topic_prefix + options.topic
         self._keys = KEY_FIELDS[options.topic]
-        self._decode = msgspec.json.Decoder(_TimedLine if options.speed else _Line).decode
+        self._decode = msgspec.json.Decoder(_Line).decode
         self._pace = _pace(options)
         self._began_s = time.monotonic()
         self._acked_before = producer.acked
@@ -218,7 +212,7 @@ class _Replay:
         for number, line in enumerate(lines, first):
             event = self._read(line, number)
             if event is not None:
-                due_s = pace(event)
+                due_s = pace(event.timestamp)
                 if due_s is not None:
                     await self._wait_until(self._began_s + due_s)
                 if self._stop.is_set():
@@ -276,50 +270,9 @@ class _Replay:
 
 def _pace(options: ReplayOptions) -> Pace | None:
     if options.rate is not None:
-        return _by_rate(options.rate)
+        return by_rate(options.rate)
     if options.speed is not None:
-        return _by_event_time(options.speed)
-    return None
-
-
-def _by_rate(rate: float) -> Pace:
-    count = 0
-
-    def due_s(_event: _Line) -> float:
-        nonlocal count
-        count += 1
-        return (count - 1) / rate
-
-    return due_s
-
-
-def _by_event_time(speed: float) -> Pace:
-    """By timestamps; an event from before the one before it, or without a time, goes at once."""
-    first_ms: int | None = None
-
-    def due_s(event: _Line) -> float | None:
-        nonlocal first_ms
-        time_ms = event_time_ms(getattr(event, "timestamp", None))
-        if time_ms is None:
-            return None
-        if first_ms is None:
-            first_ms = time_ms
-        return (time_ms - first_ms) / 1000 / speed
-
-    return due_s
-
-
-def event_time_ms(timestamp: object) -> int | None:
-    """Milliseconds of a contract timestamp (integer, or RFC 3339 with zone), None for others."""
-    if isinstance(timestamp, int) and not isinstance(timestamp, bool):
-        return timestamp
-    if isinstance(timestamp, str):
-        try:
-            moment = datetime.fromisoformat(timestamp)
-        except ValueError:
-            return None
-        if moment.tzinfo is not None:
-            return int(moment.timestamp() * 1000)
+        return by_event_time(options.speed)
     return None
 
 

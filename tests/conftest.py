@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from tests.support.brokers import KAFKA_KINDS
@@ -23,6 +24,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("STREAM_")]:
         del os.environ[name]  # a test says itself what it needs
     config.stash[_CHOICE] = Choice()
+    # A slow machine is no fault, and CI must not fail for what a change has not touched.
+    hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
+    hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
+    hypothesis.settings.load_profile("ci" if in_ci() else "here")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -4,7 +4,7 @@ All bounds are integer milliseconds since the epoch, half-open. Seconds, minutes
 of UTC; a day is a day of the configured time zone, so it may have 23 or 25 hours.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
@@ -44,6 +44,7 @@ EPOCH_MIN_MS, EPOCH_MAX_MS = -62_135_596_800_000, 253_402_300_800_000
 """RFC 3339 can write the years 1 to 9999; no event lies outside."""
 
 _SLOT_MS = 900_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Calendar:
@@ -91,19 +92,16 @@ class Calendar:
 
     def _find_day(self, at_ms: int) -> tuple[int, int]:
         try:
-            local = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)).astimezone(
-                self._info
-            )
-            date = datetime(local.year, local.month, local.day)
-            following = date + timedelta(days=1)
-            return self._instant(date), self._instant(following)
+            local = (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(self._info)
+            day = local.date()
+            return self._instant(day), self._instant(day + timedelta(days=1))
         except OverflowError:  # the first and last day that a calendar can write
             start = at_ms - at_ms % _DAY
             return start, start + _DAY
 
-    def _instant(self, date: datetime) -> int:
-        moment = date.replace(tzinfo=self._info).astimezone(UTC)
-        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    def _instant(self, day: date) -> int:
+        moment = datetime.combine(day, time(), self._info).astimezone(UTC)
+        return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def expired(end_ms: int, size: Size, clock_ms: int) -> bool:

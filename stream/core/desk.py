@@ -18,6 +18,7 @@ from stream.core.tickets import (
     facts,
     next_due_ms,
     settle,
+    settles_at_earliest_ms,
     take,
 )
 from stream.core.wheel import Wheel
@@ -39,6 +40,7 @@ class Desk:
         self._wheel = Wheel(self._due_ms)
         self._kept = 0
         self._touched: dict[bytes, Ticket] = {}
+        self._dues: dict[bytes, int] = {}
 
     def fold(self, run: Run[TicketEvent]) -> None:
         """Count a run. An event is late only if its ticket is no longer kept."""
@@ -50,6 +52,7 @@ class Desk:
         for key, ticket in self._touched.items():
             self._store(key, ticket, watermark_ms)
         self._touched.clear()
+        self._dues.clear()
 
     def settle(self, before_ms: int, watermark_ms: int) -> None:  # noqa: ARG002 - a Fold
         """Settle all facts that are due before an instant; forget tickets that are silent."""
@@ -91,12 +94,13 @@ class Desk:
         assert not isinstance(event.opened_at, str)
         key = b"i" + event.ticket_id.encode()
         ticket = self._ticket(key, event.timestamp)
-        if 0 < ticket.timer_ms < before_ms:  # what has settled by now, this event cannot change
+        if self._dues[key] < before_ms:  # what has settled by now, this event cannot change
             self._count(ticket, 1)
             self._settle(ticket, before_ms)
             self._count(ticket, -1)
             if self._is_over(ticket, before_ms):
                 ticket = self._touched[key] = Ticket([], event.timestamp)
+            self._dues[key] = self._next_look(ticket)
         if max(event.timestamp, ticket.last_ms) + self._rules.ticket_retention_ms < before_ms:
             return False
         step = Step(
@@ -109,6 +113,7 @@ class Desk:
             event.opened_at,
         )
         take(ticket, step)
+        self._dues[key] = min(self._dues[key], settles_at_earliest_ms(step, self._window_ms))
         own = self._cube.label((event.channel or NOT_SET, event.team or NOT_SET))
         self._cube.total(own, _TOTALS[event.type])
         return True
@@ -126,6 +131,7 @@ class Desk:
             else:
                 ticket = _decode(raw)
             self._touched[key] = ticket
+            self._dues[key] = ticket.timer_ms or self._next_look(ticket)
             self._count(ticket, -1)
         return ticket
 

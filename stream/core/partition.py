@@ -124,8 +124,13 @@ class Partition:
     def resume(self, skip_to: int | None) -> None:
         """Go on after a pause, from an offset if one is given that lies ahead."""
         self.guard.reset()
-        self.position = max(self.position, skip_to or 0)
+        self.skip_to(skip_to or 0)
         self._moved = True
+
+    def skip_to(self, offset: int) -> None:
+        """Pass over the records before an offset; never goes back."""
+        if offset > self.position:
+            self.position, self._moved = offset, True
 
     def drain(self, sweep: int) -> Drained:
         """The ledger entries that changed since the last drain, and up to `sweep` old ones."""

@@ -102,9 +102,7 @@ class Frame(NamedTuple):
         return (
             at_ms - visit.first_ms > self.rules.session_max_ms
             or visit.interactions >= self.rules.session_max_interactions
-            or (
-                self.rules.split_at_midnight and at_ms >= self.calendar.day(visit.first_ms)[1]
-            )
+            or (self.rules.split_at_midnight and at_ms >= self.calendar.day(visit.first_ms)[1])
         )
 
     def due_ms(self, visit: Visit) -> int:
@@ -228,9 +226,7 @@ def settle(visitor: Visitor, before_ms: int, frame: Frame) -> list[Visit]:
 
 def forget(visitor: Visitor, watermark_ms: int, frame: Frame) -> None:
     """Drop what no event at or after the watermark can reach: settled visits that are over."""
-    visitor.visits = [
-        v for v in visitor.visits if not v.settled or frame.due_ms(v) >= watermark_ms
-    ]
+    visitor.visits = [v for v in visitor.visits if not v.settled or frame.due_ms(v) >= watermark_ms]
 
 
 def join(visit: Visit, mark: Mark) -> None:
@@ -272,7 +268,6 @@ def _held_together(visits: list[Visit], mark: Mark, frame: Frame) -> Visit | Non
     return best
 
 
-
 _I = SESSIONS.index
 _SESSIONS, _PAGE_VIEWS, _DURATION = _I["sessions"], _I["page_views"], _I["duration_ms"]
 _CONVERSIONS, _VALUE, _CONVERTED = _I["conversions"], _I["value_micros"], _I["converted"]
@@ -288,13 +283,24 @@ _ENGAGED_MS = 10_000
 def counted(visit: Visit) -> Values:
     """What a session counts, in the bucket of its first interaction."""
     values: Values = {_SESSIONS: 1}
-    page_views, others = visit.page_views, visit.actions + visit.conversions
-    short = visit.last < _ENGAGED_MS
-    if page_views:
-        values[_PAGE_VIEWS] = page_views
+    if visit.page_views:
+        values[_PAGE_VIEWS] = visit.page_views
         values[_WITH_PAGE_VIEW] = 1
     if visit.last:
         values[_DURATION] = visit.last
+    _count_bounces(visit, values)
+    if visit.conversions:
+        _count_conversions(visit, values)
+    if visit.second >= 0:
+        for age_ms, index in _ENGAGED_BY:
+            if visit.second <= age_ms:
+                values[index] = 1
+    return values
+
+
+def _count_bounces(visit: Visit, values: Values) -> None:
+    page_views, others = visit.page_views, visit.actions + visit.conversions
+    short = visit.last < _ENGAGED_MS
     if page_views + others == 1:
         values[_SINGLE] = 1
     if short and page_views < 2 and not visit.conversions:
@@ -303,16 +309,13 @@ def counted(visit: Visit) -> Values:
         values[_POSTHOG] = 1
     if page_views + visit.actions == 1:
         values[_MATOMO] = 1
-    if visit.conversions:
-        values[_CONVERTED] = 1
-        values[_CONVERSIONS] = visit.conversions
-        if visit.value_micros:
-            values[_VALUE] = visit.value_micros
-        for age_ms, index in _CONVERTED_BY:
-            if visit.converted <= age_ms:
-                values[index] = 1
-    if visit.second >= 0:
-        for age_ms, index in _ENGAGED_BY:
-            if visit.second <= age_ms:
-                values[index] = 1
-    return values
+
+
+def _count_conversions(visit: Visit, values: Values) -> None:
+    values[_CONVERTED] = 1
+    values[_CONVERSIONS] = visit.conversions
+    if visit.value_micros:
+        values[_VALUE] = visit.value_micros
+    for age_ms, index in _CONVERTED_BY:
+        if visit.converted <= age_ms:
+            values[index] = 1

@@ -58,13 +58,16 @@ class Table:
         return bool(self._changed)
 
     def drain(self, sweep: int) -> Drained:
-        """The changes since the last drain and up to `sweep` old entries, to be written."""
+        """The changes since the last drain and up to `sweep` old entries, to be written.
+
+        A round can only end while it sweeps.
+        """
         entries: dict[bytes, bytes | None] = {key: self._young.get(key) for key in self._changed}
         self._changed = set()
         for _ in range(min(sweep, len(self._old))):
             key, value = self._old.popitem()
             entries[key] = self._young[key] = value
-        if self._old or not self._young:
+        if self._old or not sweep:
             return Drained(entries, False)
         self._old, self._young = self._young, {}
         return Drained(entries, True)

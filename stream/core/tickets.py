@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from stream.core.buckets import EPOCH_MAX_MS
 from stream.core.catalogue import TICKET_TYPES, TICKETS
 from stream.core.cells import Values, add
 from stream.core.sketch import bin_index
@@ -152,9 +153,7 @@ def _response(ticket: Ticket, due_ms: int | None) -> Fact | None:
     return None
 
 
-def _first(
-    ticket: Ticket, resolution: Resolution, opened_ms: int | None, due_ms: int
-) -> Fact:
+def _first(ticket: Ticket, resolution: Resolution, opened_ms: int | None, due_ms: int) -> Fact:
     at_ms, names = resolution.at_ms, resolution.names
     if opened_ms is None:
         return Fact(at_ms, names, {_INCOMPLETE: 1})
@@ -189,6 +188,13 @@ def settles_after_ms(which: int, fact: Fact, reopen_window_ms: int) -> int:
     return fact.at_ms + (0 if which == RESPONSE else reopen_window_ms)
 
 
+def settles_at_earliest_ms(step: Step, reopen_window_ms: int) -> int:
+    """No fact that an event makes can be due before this instant."""
+    if step.is_by_agent:
+        return step.at_ms
+    return step.at_ms + reopen_window_ms if step.rank == _RESOLVED else EPOCH_MAX_MS
+
+
 def settle(ticket: Ticket, before_ms: int, reopen_window_ms: int) -> list[Fact]:
     """Settle the facts that are due before an instant, and return them."""
     found = facts(ticket, reopen_window_ms)
@@ -203,14 +209,29 @@ def settle(ticket: Ticket, before_ms: int, reopen_window_ms: int) -> list[Fact]:
             step.passed = True
     if done[FIRST] and not ticket.done[FIRST]:
         ticket.first = first_resolution(ticket)
-        ticket.opened_ms = _opened_by(ticket, found[FIRST].at_ms + reopen_window_ms)
+        first_ms = ticket.first.at_ms if ticket.first else 0
+        ticket.opened_ms = _opened_by(ticket, first_ms + reopen_window_ms)
         if ticket.opened_ms is None:
             done = [True, True, True]  # incomplete when it settled, it stays so
     ticket.done = done[RESPONSE], done[FIRST], done[LATEST]
-    if all(ticket.done) or (done[FIRST] and done[LATEST] and found[RESPONSE] is None):
-        ticket.names = _names_at(ticket, len(ticket.steps))
-        ticket.steps = [step for step in ticket.steps if step.is_by_agent and not done[RESPONSE]]
+    if all(ticket.done):
+        ticket.steps = []
+    elif done[FIRST] and done[LATEST] and found[RESPONSE] is None:
+        _compress(ticket, before_ms)
     return settled
+
+
+def _compress(ticket: Ticket, before_ms: int) -> None:
+    """Keep of a resolved ticket only what a first response to come may need."""
+    opened_ms = ticket.opened_ms or 0
+    if any(step.is_by_agent and step.at_ms >= opened_ms for step in ticket.steps):
+        ticket.done = True, True, True  # that was the first, and passed before it could be one
+        ticket.steps = []
+        return
+    over = sum(step.at_ms < before_ms for step in ticket.steps)
+    if over:
+        ticket.names = _names_at(ticket, over - 1)
+        ticket.steps = ticket.steps[over:]
 
 
 def next_due_ms(ticket: Ticket, reopen_window_ms: int) -> int | None:
@@ -229,10 +250,6 @@ def take(ticket: Ticket, step: Step) -> None:
     """Add an event, where it can still make a difference."""
     ticket.last_ms = max(ticket.last_ms, step.at_ms)
     if all(ticket.done) or len(ticket.steps) >= MAX_STEPS:
-        return
-    if ticket.done[FIRST] and ticket.done[LATEST] and not step.is_by_agent:
-        channel, team = ticket.names
-        ticket.names = step.channel or channel, step.team or team
         return
     insort(ticket.steps, step, key=order)
 

@@ -20,8 +20,8 @@ from stream.demo.sinks import TOPICS, KafkaSink, Sink, open_file
 from stream.demo.traffic import Plan, records
 from stream.demo.truth import Truth
 from stream.errors import UserError
-from stream.producer import Producer, Say, silent
-from stream.signals import finishes
+from stream.producer import Producer, Say, quiet_client_log, silent
+from stream.signals import finishes, stop_on_signals
 
 TICK_S = 0.05
 BURST = 2_000
@@ -107,6 +107,13 @@ async def simulate(
         if options.truth is not None:
             _write_truth(options.truth, options, plan, report)
     return report
+
+
+async def run_simulator(options: SimulateOptions, say: Say) -> SimulateReport:
+    """The same for a person: faults in our own words, ends in order on Ctrl-C and SIGTERM."""
+    quiet_client_log()
+    with stop_on_signals() as stop:
+        return await simulate(options, say=say, stop=stop)
 
 
 def check(options: SimulateOptions) -> None:

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from stream.core.records import Drop, RecordBatch
+from stream.engine.credentials import Credentials, client_options
 from stream.engine.retry import is_transient, pauses_s
 
 MAX_DETAIL: Final = 200
@@ -39,12 +40,19 @@ class DeadLetters:
     """Writes to `topic`. `prefix` is what the cluster's topic names have before ours."""
 
     def __init__(
-        self, bootstrap: str, topic: str, *, prefix: str = "", timeout_s: float = 10.0
+        self,
+        bootstrap: str,
+        topic: str,
+        *,
+        prefix: str = "",
+        credentials: Credentials | None = None,
+        timeout_s: float = 10.0,
     ) -> None:
         self._topic = topic
         self._prefix = prefix
         self._timeout_s = timeout_s
         self._bootstrap = bootstrap
+        self._credentials = credentials
         self._waiting: dict[tuple[str, int], list[Letter]] = {}
         self._partitions = 0
 
@@ -56,6 +64,7 @@ class DeadLetters:
             max_batch_size=BATCH_BYTES,
             max_request_size=MAX_RECORD_BYTES,
             request_timeout_ms=round(self._timeout_s * 1000),
+            **client_options(self._credentials),
         )
         try:
             await self._producer.start()

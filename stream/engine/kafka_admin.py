@@ -13,6 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from stream.engine.credentials import Credentials, client_options
+
 
 @dataclass(frozen=True, slots=True)
 class TopicShape:
@@ -27,10 +29,18 @@ class TopicShape:
 class KafkaAdmin:
     """A connection for administration."""
 
-    def __init__(self, bootstrap: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        credentials: Credentials | None = None,
+        timeout_s: float = 10.0,
+    ) -> None:
         self._timeout_s = timeout_s
         self._client = AIOKafkaAdminClient(
-            bootstrap_servers=bootstrap, request_timeout_ms=round(timeout_s * 1000)
+            bootstrap_servers=bootstrap,
+            request_timeout_ms=round(timeout_s * 1000),
+            **client_options(credentials),
         )
 
     async def start(self) -> None:

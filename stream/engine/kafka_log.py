@@ -17,6 +17,7 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from stream.engine.credentials import Credentials, client_options
 from stream.engine.kafka_admin import KafkaAdmin
 from stream.engine.log import LogError, Sink
 from stream.engine.log_reader import LogReader
@@ -30,9 +31,17 @@ logger = logging.getLogger(__name__)
 class KafkaLog:
     """The topic `name`, which must exist. `timeout_s` bounds each request, not an operation."""
 
-    def __init__(self, bootstrap: str, name: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        name: str,
+        *,
+        credentials: Credentials | None = None,
+        timeout_s: float = 10.0,
+    ) -> None:
         self.name = name
         self._bootstrap = bootstrap
+        self._credentials = credentials
         self._timeout_s = timeout_s
         self._clients = AsyncExitStack()
 
@@ -45,14 +54,22 @@ class KafkaLog:
                 acks="all",
                 max_request_size=MAX_RECORD_BYTES,
                 request_timeout_ms=round(self._timeout_s * 1000),
+                **client_options(self._credentials),
             )
             clients.push_async_callback(self._producer.stop)
             await self._producer.start()
             partitions = frozenset(await self._producer.partitions_for(self.name))
-            self._reader = LogReader(self._bootstrap, self.name, timeout_s=self._timeout_s)
+            self._reader = LogReader(
+                self._bootstrap,
+                self.name,
+                credentials=self._credentials,
+                timeout_s=self._timeout_s,
+            )
             clients.push_async_callback(self._reader.stop)
             await self._reader.start(partitions)
-            self._admin = KafkaAdmin(self._bootstrap, timeout_s=self._timeout_s)
+            self._admin = KafkaAdmin(
+                self._bootstrap, credentials=self._credentials, timeout_s=self._timeout_s
+            )
             clients.push_async_callback(self._admin.stop)
             await self._admin.start()
         except BaseException:

@@ -10,7 +10,7 @@ Plain records suffice, no transactions: one that is sent twice or lands late cha
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -87,6 +87,11 @@ class Ledger:
         """Connect. Raises what the log's `start` does."""
         self._partitions = await self._log.start()
 
+    @property
+    def partitions(self) -> AbstractSet[int]:
+        """The partitions of its topic, known once it is started."""
+        return self._partitions
+
     async def stop(self) -> None:
         """Release all partitions and disconnect. May be called at any time, more than once."""
         for partition in list(self._leases):
@@ -155,14 +160,14 @@ class Ledger:
         records = encode_flush(lease.nonce, version, from_, next_, entries, mark)
         lease.flushing = True
         try:
-            first = await self._write(lease, records)
+            offsets = [await self._place(lease, record) for record in records]
         except BaseException:
             self._drop(lease, "a flush did not end")  # nobody knows what of it is in the log
             raise
         lease.flushing = False
         lease.next, lease.version = next_, version
         if lease.round_start is None:
-            lease.round_start = first
+            lease.round_start = offsets[0]
         if round_done:
             self._cut(partition, lease.round_start)
             lease.round_start = None
@@ -238,20 +243,17 @@ class Ledger:
                 "run `stream rebuild` to count its source topic again"
             )
 
-    async def _write(self, lease: _Lease, records: Iterable[bytes]) -> int:
-        """Append the records of a flush in order; return the first one's offset."""
-        first = None
-        for record in records:
-            offset = await self._append(lease, record)
-            if offset < lease.position:
-                self._drop(lease, "lost the end of its log")
-                raise LedgerError(f"{self._log.name}/{lease.partition}: {lease.lost}")
-            if offset > lease.position:
-                await self._inspect(lease, lease.position, offset)
-            lease.position = offset + 1
-            first = offset if first is None else first
-        assert first is not None  # noqa: S101 - a flush has at least one record
-        return first
+    async def _place(self, lease: _Lease, record: bytes) -> int:
+        """Append the next record of a flush, seeing to it that nobody claimed before it."""
+        offset = await self._append(lease, record)
+        self._check(lease)
+        if offset < lease.position:
+            self._drop(lease, "lost the end of its log")
+            raise LedgerError(f"{self._log.name}/{lease.partition}: {lease.lost}")
+        if offset > lease.position:
+            await self._inspect(lease, lease.position, offset)
+        lease.position = offset + 1
+        return offset
 
     async def _append(self, lease: _Lease, record: bytes) -> int:
         try:

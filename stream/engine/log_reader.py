@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from stream.engine.credentials import Credentials, client_options
 from stream.engine.log import Sink
 
 FETCH_BYTES: Final = 8 << 20  # small enough to be unpacked without holding up the event loop
@@ -28,7 +29,9 @@ class LogReader:
     number of reads share the fetches without disturbing each other.
     """
 
-    def __init__(self, bootstrap: str, topic: str, *, timeout_s: float) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, *, credentials: Credentials | None, timeout_s: float
+    ) -> None:
         self._topic = topic
         self._timeout_s = timeout_s
         self._busy: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -41,6 +44,7 @@ class LogReader:
             max_partition_fetch_bytes=PARTITION_BYTES,
             fetch_max_wait_ms=100,
             request_timeout_ms=round(timeout_s * 1000),
+            **client_options(credentials),
         )
 
     async def start(self, partitions: AbstractSet[int]) -> None:

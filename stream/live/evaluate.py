@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from stream.core.buckets import Size
 from stream.core.catalogue import LIVE, SETTLED, Source
-from stream.core.cells import Values
 from stream.live.cover import Cover, Piece, cover
 from stream.live.figures import Figures, Tally
 from stream.live.query import MAX_SERIES_ROWS, Answer, Query, Row, TooManyRowsError
-from stream.live.store import Labels, Store
+from stream.live.store import Store
+from stream.live.vectors import Algebra, Labels, Vector
 from stream.live.windows import STANDARD_MS, window_bounds
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def answer(view: "View", query: Query, now_ms: int) -> Answer:
     else:
         span = _span(view, query, now_ms, Size.D1)
         values = _cells(view.store(query.metric.source.topic), span.pieces, query.state)
-    tallies = _tally(query, figures, values)
+    algebra = view.store(query.metric.source.topic).algebra
+    tallies = _tally(figures, algebra, _gather(_grouping(query), values))
     rows = _rows(query, figures, tallies)
     return _answer(view, query, now_ms, span, rows[: query.limit], len(rows) > query.limit)
 
@@ -41,23 +42,25 @@ def series(view: "View", query: Query, step: Size, now_ms: int) -> Answer:
     step = _kept_step(view, query, step, now_ms)
     span = _span(view, query, now_ms, step)
     store = view.store(query.metric.source.topic)
-    groups: dict[Group, dict[int, Tally]] = {}
-    totals: dict[Group, Tally] = {}
     group_of = _grouping(query)
+    parts: dict[int, list[Piece]] = {}
     for size, start_ms in span.pieces:
-        at_ms = view.calendar.start(step, start_ms)
-        for labels, values in _cells(store, [(size, start_ms)], query.state):
-            group = group_of(labels)
-            if group is not None:
-                tally = groups.setdefault(group, {}).setdefault(at_ms, Tally())
-                figures.add(tally, values)
-                figures.add(totals.setdefault(group, Tally()), values)
+        parts.setdefault(view.calendar.start(step, start_ms), []).append((size, start_ms))
+    steps = {
+        at_ms: _sums(store.algebra, _gather(group_of, _cells(store, pieces, query.state)))
+        for at_ms, pieces in parts.items()
+    }
+    whole: dict[Group, list[Vector]] = {}
+    for sums in steps.values():
+        for group, vector in sums.items():
+            whole.setdefault(group, []).append(vector)
+    totals = _tally(figures, store.algebra, whole)
     ordered = _order(query, totals)
     rows = [
         figures.row(tally, _labels(query, group), at_ms)
         for group, _ in ordered[: query.limit]
-        for at_ms, tally in sorted(groups[group].items())
-        if not tally.empty
+        for at_ms, sums in steps.items()
+        if group in sums and not (tally := figures.tally([store.algebra.unpack(sums[group])])).empty
     ]
     if len(rows) > MAX_SERIES_ROWS:
         raise TooManyRowsError(len(rows))
@@ -129,12 +132,12 @@ def _span(view: "View", query: Query, now_ms: int, largest: Size) -> Cover:
 
 def _kept_window(
     view: "View", query: Query, now_ms: int
-) -> tuple[Cover, Iterable[tuple[Labels, Values]]]:
+) -> tuple[Cover, Iterable[tuple[Labels, Vector]]]:
     window = view.window(query.metric, query.window_ms or 0, query.state, now_ms)
     if window is None:
         from_ms, _ = _asked(view, query, now_ms)
         return Cover(from_ms, from_ms, []), ()
-    return Cover(window.bounds.from_ms, window.bounds.to_ms, []), window.sums.items()
+    return Cover(window.bounds.from_ms, window.bounds.to_ms, []), window.vectors.items()
 
 
 def _kept_step(view: "View", query: Query, step: Size, now_ms: int) -> Size:
@@ -144,7 +147,7 @@ def _kept_step(view: "View", query: Query, step: Size, now_ms: int) -> Size:
     return max(step, shelf.finest(max(from_ms, shelf.oldest_ms)))
 
 
-def _cells(store: Store, pieces: Iterable[Piece], state: str) -> Iterator[tuple[Labels, Values]]:
+def _cells(store: Store, pieces: Iterable[Piece], state: str) -> Iterator[tuple[Labels, Vector]]:
     which = 0 if state == LIVE else 1
     for size, start_ms in pieces:
         for labels, cell in store.bucket(size, start_ms).items():
@@ -171,18 +174,33 @@ def _grouping(query: Query) -> Callable[[Labels], Group | None]:
 
 
 def _tally(
-    query: Query, figures: Figures, many: Iterable[tuple[Labels, Values]]
+    figures: Figures, algebra: Algebra, vectors: Mapping[Group, list[Vector]]
 ) -> dict[Group, Tally]:
-    group_of = _grouping(query)
     tallies: dict[Group, Tally] = {}
-    for labels, values in many:
+    for group, many in vectors.items():
+        tally = tallies[group] = Tally()
+        figures.add(tally, algebra.unpack(algebra.total(many)))
+    return tallies
+
+
+def _sums(algebra: Algebra, vectors: Mapping[Group, list[Vector]]) -> dict[Group, Vector]:
+    return {group: algebra.total(many) for group, many in vectors.items()}
+
+
+def _gather(
+    group_of: Callable[[Labels], Group | None], many: Iterable[tuple[Labels, Vector]]
+) -> dict[Group, list[Vector]]:
+    """The vectors of each group."""
+    gathered: dict[Group, list[Vector]] = {}
+    for labels, vector in many:
         group = group_of(labels)
         if group is not None:
-            tally = tallies.get(group)
-            if tally is None:
-                tally = tallies[group] = Tally()
-            figures.add(tally, values)
-    return tallies
+            held = gathered.get(group)
+            if held is None:
+                gathered[group] = [vector]
+            else:
+                held.append(vector)
+    return gathered
 
 
 def _labels(query: Query, group: Group) -> Mapping[str, str]:

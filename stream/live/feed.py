@@ -3,6 +3,7 @@
 Knows Redis' shapes; what becomes of a step is the view's business.
 """
 
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ def parse_step(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Step:
         groups = list(unpack(fields[b"c"])) if b"c" in fields else [[]]
         places = [*entry.written, *entry.removed]
         return Step(entry_id, entry, groups[0], list(zip(places, groups[1:], strict=True)))
-    except (msgspec.MsgspecError, ValueError, LookupError) as error:
+    except (msgspec.MsgspecError, struct.error, ValueError, LookupError) as error:
         raise GapError from error
 
 

@@ -1,8 +1,8 @@
-"""Cells of one source as readers hold them: each partition's raw, and their sum when settled.
+"""Cells of one source as readers hold them: each partition's bytes, and their sum when settled.
 
-Values from Redis are absolute. Between two settlings only bytes are replaced and what changed is
-noted; settling then adds up each changed cell once, however often and in however many partitions it
-changed. The sum's difference goes to whoever follows (sliding windows). Knows nothing of Redis.
+Values from Redis are absolute. Between two settlings only bytes are replaced, and those that were
+there before are kept; settling then takes each changed cell's difference once, however often it
+changed. Whoever follows (sliding windows) is told each difference. Knows nothing of Redis.
 """
 
 import asyncio
@@ -11,18 +11,14 @@ from typing import Protocol
 
 import msgspec
 
-from stream.core.cells import Values, add, decode_cell
+from stream.live.vectors import Algebra, Cell, Labels, Vector, decode_vectors
 
-Labels = tuple[str, ...]
-Cell = tuple[Values, Values]
-"""Live and settled values; never changed in place, so both may be one map."""
-Bucket = dict[Labels, Cell]
 Place = tuple[int, int]
 """Size and start of a bucket."""
+Bucket = dict[Labels, Cell]
 Pairs = Sequence[tuple[bytes, bytes]]
 """Label ids and values; of cells, an empty value removes one."""
 
-_NOTHING: Cell = {}, {}
 _NO_BUCKET: Mapping[Labels, Cell] = {}
 _SLICE = 1_000
 _MANY = 20_000
@@ -33,10 +29,10 @@ class Follower(Protocol):
     """Somebody who keeps sums of cells."""
 
     def wants(self, size: int, start_ms: int) -> bool:
-        """Whether a bucket's differences are of interest now."""
+        """Whether a bucket's differences are of interest; they follow at once."""
 
-    def change(self, size: int, start_ms: int, labels: Labels, old: Cell, new: Cell) -> None:
-        """Follow one cell from its old to its new values."""
+    def change(self, labels: Labels, live: Vector, settled: Vector) -> None:
+        """Follow one cell's differences."""
 
     def forget(self) -> None:
         """Too much has changed to follow it: start again from the cells."""
@@ -45,46 +41,38 @@ class Follower(Protocol):
 class Picture:
     """One partition's labels and cells, as they stand in Redis. Label ids are its own."""
 
-    __slots__ = ("cells", "ids", "labels")
+    __slots__ = ("cells", "labels")
 
     def __init__(self) -> None:
         self.labels: dict[bytes, Labels] = {}
-        self.ids: dict[Labels, bytes] = {}
         self.cells: dict[Place, dict[bytes, bytes]] = {}
 
     def learn(self, pairs: Pairs) -> None:
         """Take up label sets."""
         for label, raw in pairs:
-            values = _decode_labels(raw)
-            self.labels[label] = values
-            self.ids[values] = label
+            self.labels[label] = _decode_labels(raw)
 
     def put(self, place: Place, pairs: Pairs) -> None:
-        """Replace cells of one bucket."""
+        """Replace cells of one bucket. Raises KeyError for an unknown label id."""
         held = self.cells.setdefault(place, {})
         for label, raw in pairs:
             if raw:
+                _ = self.labels[label]
                 held[label] = raw
             else:
                 held.pop(label, None)
         if not held:
             del self.cells[place]
 
-    def raw(self, place: Place, labels: Labels) -> bytes | None:
-        """A cell's bytes."""
-        held = self.cells.get(place)
-        label = self.ids.get(labels)
-        return None if held is None or label is None else held.get(label)
-
 
 class Store:
     """The partitions' pictures of a source, and the cells that they add up to."""
 
-    def __init__(self) -> None:
-        self.pictures: dict[int, Picture] = {}
+    def __init__(self, algebra: Algebra) -> None:
+        self.algebra = algebra
+        self._pictures: dict[int, Picture] = {}
         self._buckets: dict[int, dict[int, Bucket]] = {}
-        self._dirty: dict[Place, set[Labels]] = {}
-        self._redo: dict[Place, set[Labels]] | None = None
+        self._before: dict[int, dict[Place, dict[bytes, bytes]]] = {}
         self._replacing = asyncio.Lock()
         self._follower: Follower | None = None
 
@@ -106,127 +94,96 @@ class Store:
 
         Raises KeyError for a cell whose label set was never told.
         """
-        picture = self.pictures[partition]
+        picture = self._pictures[partition]
         picture.learn(labels)
-        names = picture.labels
+        before = self._before.setdefault(partition, {})
         for place, pairs in buckets:
-            changed = {names[label] for label, _ in pairs}
+            held = picture.cells.get(place, {})
+            olds = before.setdefault(place, {})
+            for label, _ in pairs:
+                if label not in olds:
+                    olds[label] = held.get(label, b"")
             picture.put(place, pairs)
-            held = self._dirty.get(place)
-            if held is None:
-                self._dirty[place] = changed
-            else:
-                held |= changed
 
     def settle(self) -> None:
         """Add up what has changed since the last time."""
-        dirty, self._dirty = self._dirty, {}
-        pictures = list(self.pictures.values())
-        for place, many in dirty.items():
-            held = [(p.ids, cells) for p in pictures if (cells := p.cells.get(place))]
-            self._set(place, ((labels, _total(held, labels)) for labels in many))
-        if self._redo is not None:
-            for place, many in dirty.items():
-                self._redo.setdefault(place, set()).update(many)
+        changed, self._before = self._before, {}
+        for partition, places in changed.items():
+            picture = self._pictures[partition]
+            for place, olds in places.items():
+                held = picture.cells.get(place, {})
+                changes = ((label, raw, held.get(label, b"")) for label, raw in olds.items())
+                self._apply(place, self._deltas(picture.labels, changes))
 
     async def replace(self, partition: int, picture: Picture) -> None:
         """Put a picture in the place of the partition's last one; nobody sees half of it.
 
-        What differs is added up beside the cells in slices, then taken over at once.
+        Differences are made in slices, between which others get their turn, and added up at once.
         """
         async with self._replacing:
-            old = self.pictures.get(partition) or Picture()
             self.settle()
-            self._redo = {}
-            staged: dict[Place, list[tuple[Labels, Cell]]] = {}
+            old = self._pictures.get(partition) or Picture()
+            staged: dict[Place, list[tuple[Labels, Vector, Vector]]] = {}
             count = 0
-            for place in old.cells.keys() | picture.cells.keys():
-                cells = staged[place] = []
-                for labels, was, becomes in _differences(place, old, picture):
-                    cells.append((labels, self._moved(place, labels, was, becomes)))
+            for labels, place, changes in _differences(old, picture):
+                deltas = staged.setdefault(place, [])
+                for delta in self._deltas(labels, changes):
+                    deltas.append(delta)
                     count += 1
                     if count % _SLICE == 0:
                         await asyncio.sleep(0)
             if count > _MANY and self._follower is not None:
                 self._follower.forget()
-            for place, cells in staged.items():
-                self._set(place, cells)
-            self.pictures[partition] = picture
-            for place, many in self._redo.items():
-                self._dirty.setdefault(place, set()).update(many)
-            self._redo = None
-            self.settle()
+            for place, deltas in staged.items():
+                self._apply(place, deltas)
+            self._pictures[partition] = picture
 
-    def _moved(
-        self, place: Place, labels: Labels, was: bytes | None, becomes: bytes | None
-    ) -> Cell:
-        """A sum with one partition's cell replaced."""
-        held = self.bucket(*place).get(labels)
-        if becomes is not None and was is None and held is None:
-            return _shared(*decode_cell(becomes))
-        live, settled = (dict(values) for values in held or _NOTHING)
-        for raw, sign in ((was, -1), (becomes, 1)):
-            if raw is not None:
-                delta = decode_cell(raw)
-                add(live, delta[0], sign)
-                add(settled, delta[1], sign)
-        return _shared(live, settled)
+    def _deltas(
+        self, labels: Mapping[bytes, Labels], changes: Iterable[tuple[bytes, bytes, bytes]]
+    ) -> Iterable[tuple[Labels, Vector, Vector]]:
+        """Differences of cells, from (label id, old bytes, new bytes)."""
+        algebra = self.algebra
+        nothing, minus = (algebra.zero, algebra.zero), algebra.minus
+        for label, was, becomes in changes:
+            if was == becomes:
+                continue
+            live, settled = decode_vectors(algebra, becomes) if becomes else nothing
+            if was:
+                old_live, old_settled = decode_vectors(algebra, was)
+                live, settled = minus(live, old_live), minus(settled, old_settled)
+            yield labels[label], live, settled
 
-    def _set(self, place: Place, cells: Iterable[tuple[Labels, Cell]]) -> None:
+    def _apply(self, place: Place, deltas: Iterable[tuple[Labels, Vector, Vector]]) -> None:
         size, start_ms = place
         starts = self._buckets.setdefault(size, {})
         bucket = starts.setdefault(start_ms, {})
-        follower = self._follower
+        follower, plus = self._follower, self.algebra.plus
         told = follower is not None and follower.wants(size, start_ms)
-        for labels, new in cells:
+        for labels, live, settled in deltas:
             if told and follower is not None:
-                follower.change(size, start_ms, labels, bucket.get(labels, _NOTHING), new)
-            if new[0] or new[1]:
-                bucket[labels] = new
-            else:
-                bucket.pop(labels, None)
+                follower.change(labels, live, settled)
+            held = bucket.get(labels)
+            if held is not None:
+                live, settled = plus(held[0], live), plus(held[1], settled)
+            if live or settled:
+                bucket[labels] = live, live if settled == live else settled
+            elif held is not None:
+                del bucket[labels]
         if not bucket:
             del starts[start_ms]
 
 
-def _total(held: list[tuple[dict[Labels, bytes], dict[bytes, bytes]]], labels: Labels) -> Cell:
-    """The sum of one cell over the partitions that hold its bucket."""
-    live: Values | None = None
-    settled: Values = {}
-    for ids, cells in held:
-        label = ids.get(labels)
-        raw = None if label is None else cells.get(label)
-        if raw is None:
-            continue
-        more, more_settled = decode_cell(raw)
-        if live is None:
-            live, settled = more, more_settled
-            continue
-        for index, n in more.items():
-            live[index] = live.get(index, 0) + n
-        for index, n in more_settled.items():
-            settled[index] = settled.get(index, 0) + n
-    return _NOTHING if live is None else _shared(live, settled)
-
-
-def _shared(live: Values, settled: Values) -> Cell:
-    """A cell whose states are one map when they are equal, as most of the past's are."""
-    return (live, live) if settled and settled == live else (live, settled)
-
-
 def _differences(
-    place: Place, old: Picture, new: Picture
-) -> Iterable[tuple[Labels, bytes | None, bytes | None]]:
-    """Label sets whose cell differs between two pictures of a partition, with both values."""
-    before, after = old.cells.get(place, {}), new.cells.get(place, {})
-    if before == after and old.labels == new.labels:
-        return
-    for label, raw in after.items():
-        labels = new.labels[label]
-        was = old.raw(place, labels)
-        if was != raw:
-            yield labels, was, raw
-    for label, raw in before.items():
-        labels = old.labels[label]
-        if new.raw(place, labels) is None:
-            yield labels, raw, None
+    old: Picture, new: Picture
+) -> Iterable[tuple[dict[bytes, Labels], Place, Iterable[tuple[bytes, bytes, bytes]]]]:
+    """Cells that differ between two pictures, by bucket, with the label sets that they go by."""
+    if not old.labels.items() <= new.labels.items():  # another ledger: ids mean other label sets
+        for place, cells in old.cells.items():
+            yield old.labels, place, [(label, raw, b"") for label, raw in cells.items()]
+        old = Picture()
+    for place in old.cells.keys() | new.cells.keys():
+        before, after = old.cells.get(place, {}), new.cells.get(place, {})
+        if before != after:
+            changes = [(label, before.get(label, b""), raw) for label, raw in after.items()]
+            changes += [(label, raw, b"") for label, raw in before.items() if label not in after]
+            yield new.labels, place, changes

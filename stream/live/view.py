@@ -17,7 +17,8 @@ from stream.live import evaluate
 from stream.live.cover import Shelf
 from stream.live.query import Answer, PartitionStatus, Query, Status
 from stream.live.rows import About, PartitionInfo
-from stream.live.store import Labels, Pairs, Picture, Place, Store
+from stream.live.store import Pairs, Picture, Place, Store
+from stream.live.vectors import Labels, algebra_of
 from stream.live.windows import Window, Windows, window_bounds
 
 STALE_AFTER_S = 30.0
@@ -56,8 +57,8 @@ class View:
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._stores: dict[str, Store] = {}
         self._windows: dict[str, Windows] = {}
-        for topic in SOURCES:
-            self._stores[topic] = Store()
+        for topic, source in SOURCES.items():
+            self._stores[topic] = Store(algebra_of(source))
             self._windows[topic] = Windows(self._stores[topic])
         self._latencies: deque[Latency] = deque(maxlen=_LATENCIES_KEPT)
         self._published = asyncio.Event()
@@ -138,8 +139,9 @@ class View:
 
     def totals(self, source: Source) -> Mapping[Labels, Values]:
         """The sums of all time, by label set: counters that are never taken back."""
-        bucket = self._stores[source.topic].bucket(Size.ALL, 0)
-        return {labels: live for labels, (live, _) in bucket.items()}
+        store = self._stores[source.topic]
+        unpack = store.algebra.unpack
+        return {labels: unpack(live) for labels, (live, _) in store.bucket(Size.ALL, 0).items()}
 
     def active_sessions(self, now_ms: int) -> Mapping[Labels, int]:
         """Open sessions with an interaction in the last five minutes, by label set."""

@@ -4,19 +4,18 @@ A window is summed over once, when it is first asked for; from then on it costs 
 the merged cells of one source, no clock: every look says where the window lies by then.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from stream.core.buckets import WIDTH_MS, Size
+from stream.core.buckets import WIDTH_MS, WINDOWS_MS, Size
 from stream.core.catalogue import LIVE
-from stream.core.cells import Values, add
+from stream.core.cells import Values
 from stream.live.cover import FINE_TO_COARSE, Shelf
-from stream.live.store import Cell, Labels, Store
+from stream.live.store import Store
+from stream.live.vectors import Labels, Vector
 
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
-STANDARD_MS = tuple(
-    minutes * 60_000 for minutes in (1, 5, 15, 60, 24 * 60, 7 * 24 * 60, 30 * 24 * 60)
-)
+STANDARD_MS = frozenset(WINDOWS_MS.values())
 """The windows that are kept as sums; others are summed when asked for."""
 
 
@@ -63,7 +62,13 @@ class Window:
         self._store = store
         self._state = 0 if state == LIVE else 1
         self.bounds = Bounds(0, 0, Size.S10)
-        self.sums: dict[Labels, Values] = {}
+        self.vectors: dict[Labels, Vector] = {}
+
+    @property
+    def sums(self) -> dict[Labels, Values]:
+        """The sums as maps of fields, made for the caller."""
+        unpack = self._store.algebra.unpack
+        return {labels: unpack(vector) for labels, vector in self.vectors.items()}
 
     def move(self, bounds: Bounds) -> None:
         """Go to other bounds; backwards too, should a clock be set back."""
@@ -72,42 +77,43 @@ class Window:
             return
         apart = bounds.from_ms >= held.to_ms or bounds.to_ms <= held.from_ms
         if apart or bounds.size is not held.size or bounds.size is Size.D1:
-            self.sums = {}
-            self._take(bounds.from_ms, bounds.to_ms, 1)
+            self.vectors = {}
+            self._take(bounds.from_ms, bounds.to_ms)
             return
-        self._take(held.to_ms, bounds.to_ms, 1)
-        self._take(bounds.to_ms, held.to_ms, -1)
-        self._take(bounds.from_ms, held.from_ms, 1)
-        self._take(held.from_ms, bounds.from_ms, -1)
+        self._take(held.to_ms, bounds.to_ms)
+        self._take(bounds.from_ms, held.from_ms)
+        self._give_back(bounds.to_ms, held.to_ms)
+        self._give_back(held.from_ms, bounds.from_ms)
 
     def holds(self, size: int, start_ms: int) -> bool:
         """Whether a bucket lies in the window."""
         bounds = self.bounds
         return size == bounds.size and bounds.from_ms <= start_ms < bounds.to_ms
 
-    def change(self, labels: Labels, delta: Values) -> None:
+    def change(self, labels: Labels, delta: Vector) -> None:
         """Follow the difference of a cell whose bucket lies in the window."""
-        self._add(labels, delta, 1)
+        self._store.algebra.accumulate(self.vectors, labels, delta)
 
-    def _take(self, from_ms: int, to_ms: int, sign: int) -> None:
+    def _take(self, from_ms: int, to_ms: int) -> None:
+        for labels, vector in self._between(from_ms, to_ms):
+            self.change(labels, vector)
+
+    def _give_back(self, from_ms: int, to_ms: int) -> None:
+        algebra = self._store.algebra
+        for labels, vector in self._between(from_ms, to_ms):
+            self.change(labels, algebra.minus(algebra.zero, vector))
+
+    def _between(self, from_ms: int, to_ms: int) -> Iterator[tuple[Labels, Vector]]:
         size, state = self.bounds.size, self._state
-        if from_ms >= to_ms:
-            return
+        starts: Iterable[int]
         if size is Size.D1:
             starts = [s for s in self._store.starts(size) if from_ms <= s < to_ms]
         else:
-            starts = list(range(from_ms, to_ms, WIDTH_MS[size]))
+            starts = range(from_ms, to_ms, WIDTH_MS[size])
         for start_ms in starts:
             for labels, cell in self._store.bucket(size, start_ms).items():
-                self._add(labels, cell[state], sign)
-
-    def _add(self, labels: Labels, delta: Values, sign: int) -> None:
-        sums = self.sums.get(labels)
-        if sums is None:
-            sums = self.sums[labels] = {}
-        add(sums, delta, sign)
-        if not sums:
-            del self.sums[labels]
+                if cell[state]:
+                    yield labels, cell[state]
 
 
 WindowKey = tuple[int, str, str]
@@ -143,36 +149,21 @@ class Windows:
         self._settled = [window for live, window in holding if not live]
         return bool(holding)
 
-    def change(self, size: int, start_ms: int, labels: Labels, old: Cell, new: Cell) -> None:
+    def change(self, labels: Labels, live: Vector, settled: Vector) -> None:
         """Tell the windows that were just noted of a cell's differences."""
-        for windows, was, becomes in (
-            (self._live, old[0], new[0]),
-            (self._settled, old[1], new[1]),
-        ):
-            if windows and (delta := difference(becomes, was)):
-                for window in windows:
-                    window.change(labels, delta)
+        if live:
+            for window in self._live:
+                window.change(labels, live)
+        if settled:
+            for window in self._settled:
+                window.change(labels, settled)
 
     def forget(self) -> None:
         """Sum again at the next look."""
         self._windows.clear()
 
 
-def difference(new: Values, old: Values) -> Values:
-    """What must be added to the old values to come to the new ones."""
-    delta = {}
-    for index, n in new.items():
-        change = n - old.get(index, 0)
-        if change:
-            delta[index] = change
-    if len(old) + len(delta) > len(new):
-        for index, n in old.items():
-            if index not in new:
-                delta[index] = -n
-    return delta
-
-
-def summed(store: Store, bounds: Bounds, state: str) -> Mapping[Labels, Values]:
+def summed(store: Store, bounds: Bounds, state: str) -> dict[Labels, Values]:
     """The same sums made from nothing: for windows that nobody keeps, and as an oracle."""
     window = Window(store, state)
     window.move(bounds)

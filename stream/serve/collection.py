@@ -7,11 +7,10 @@ import asyncio
 from collections.abc import Mapping
 
 from stream.core.catalogue import CLICKS, LIVE, METRICS, SESSIONS, SOURCES, TICKETS, Source
-from stream.core.cells import Values
-from stream.live.store import Labels
 from stream.live.view import View
+from stream.serve.active import ACTIVE, active_window
 from stream.serve.budget import Allotment, Demand, allot
-from stream.serve.counters import Counters, label_of
+from stream.serve.counters import ByName, Counters, label_level
 from stream.serve.counters import width as counters_width
 from stream.serve.exposition import Family, Sample
 from stream.serve.gauges import Gauges, Reading, Samples
@@ -38,12 +37,9 @@ class Collection:
         self._cap = settings.metrics_max_series
         self._gauges = Gauges(settings)
         self._counters = Counters()
-        self._levels = {s.topic: levels_of(s, settings) for s in SOURCES.values()}
         self._rollups = {
-            s.topic: Rollup(s, self._levels[s.topic], self._gauges.fields(s))
-            for s in SOURCES.values()
+            topic: Rollup(source, levels_of(source, settings)) for topic, source in SOURCES.items()
         }
-        self._active_rollup = Rollup(SESSIONS, self._levels[SESSIONS.topic])
         self._session_texts = LabelTexts(SESSIONS)
         self._allotment: Allotment[Place, Group] = Allotment()
 
@@ -51,18 +47,18 @@ class Collection:
         """The families of all figures as of now."""
         rolled = await self._roll(view, now_ms)
         active = self._roll_active(view, now_ms)
-        names = {
-            topic: self._counters.names(view, source, _in_windows(source, rolled), now_ms)
+        sums = {
+            topic: self._counters.read(view, source, _in_windows(source, rolled), now_ms)
             for topic, source in SOURCES.items()
         }
-        self._allotment = self._allot(view, rolled, active, names, now_ms)
+        self._allotment = self._allot(view, rolled, active, sums, now_ms)
         samples: Samples = {}
         for reading, groups in rolled.items():
             self._gauges.add(samples, reading, self._folded(reading.source, groups))
             await asyncio.sleep(0)
         return [
             *self._gauges.families(samples),
-            *self._counters.families(view, names, {t: self._kept(s) for t, s in SOURCES.items()}),
+            *self._counters.families(sums, {t: self._kept(s) for t, s in SOURCES.items()}),
             self._active_sessions(self._folded(SESSIONS, active)),
             settled_through(view),
             _dropped(self._allotment.dropped),
@@ -73,15 +69,13 @@ class Collection:
         for reading in self._gauges.readings():
             window = view.window(reading.metrics[0], reading.window_ms, reading.state, now_ms)
             if window is not None:
-                rolled[reading] = self._rollups[reading.source.topic].sum(window.sums)
+                rolled[reading] = self._rollups[reading.source.topic].sum(window.vectors)
                 await asyncio.sleep(0)
         return rolled
 
     def _roll_active(self, view: View, now_ms: int) -> ByLevel:
-        counts: dict[Labels, Values] = {
-            labels: {0: n} for labels, n in view.active_sessions(now_ms).items()
-        }
-        return self._active_rollup.sum(counts)
+        window = active_window(view, now_ms)
+        return self._rollups[SESSIONS.topic].sum(window.vectors) if window else {}
 
     # --- the cap ---
 
@@ -90,10 +84,10 @@ class Collection:
         view: View,
         rolled: Rolled,
         active: ByLevel,
-        names: Mapping[str, frozenset[str]],
+        sums: Mapping[str, ByName],
         now_ms: int,
     ) -> Allotment[Place, Group]:
-        costs = self._costs(rolled, active, names)
+        costs = self._costs(rolled, active, sums)
         fixed = _VITAL_SERIES + sum(map(self._gauges.width, rolled))
         before = self._allotment
         held = before.kept or before.left_out
@@ -112,17 +106,16 @@ class Collection:
         return allot(self._cap, fixed, demands, before)
 
     def _costs(
-        self, rolled: Rolled, active: ByLevel, names: Mapping[str, frozenset[str]]
+        self, rolled: Rolled, active: ByLevel, sums: Mapping[str, ByName]
     ) -> dict[Place, dict[Group, int]]:
         """Samples of each group at most, by where it is."""
         costs: dict[Place, dict[Group, int]] = {}
         for reading, groups in rolled.items():
             _charge(costs, reading.source, groups, self._gauges.width(reading))
         _charge(costs, SESSIONS, active, 1)
-        for topic, shown in names.items():
+        for topic, by_name in sums.items():
             source = SOURCES[topic]
-            level = Level(label_of(source), (label_of(source),))
-            counted: ByLevel = {level: {(name,): {} for name in shown}}
+            counted: ByLevel = {label_level(source): {(name,): {} for name in by_name}}
             _charge(costs, source, counted, counters_width(source))
         return costs
 
@@ -135,7 +128,7 @@ class Collection:
             window = view.window(metric, _DAY_MS, LIVE, now_ms)
             if window is None:
                 continue
-            for level, groups in self._rollups[topic].sum(window.sums).items():
+            for level, groups in self._rollups[topic].sum(window.vectors).items():
                 sums = traffic.setdefault((source.dimensions, level), {})
                 for group, values in groups.items():
                     sums[group] = sums.get(group, 0.0) + values.get(index, 0)
@@ -153,15 +146,15 @@ class Collection:
 
     def _kept(self, source: Source) -> frozenset[str] | None:
         """The names of a source's counters that are not folded; None: all."""
-        label = label_of(source)
-        kept = self._allotment.kept.get((source.dimensions, Level(label, (label,))))
+        kept = self._allotment.kept.get((source.dimensions, label_level(source)))
         return None if kept is None else frozenset(name for (name,) in kept)
 
     def _active_sessions(self, by_level: ByLevel) -> Family:
         samples: list[Sample] = [
-            ("", self._session_texts.of(level, group), values.get(0, 0))
+            ("", self._session_texts.of(level, group), values.get(ACTIVE, 0))
             for level, groups in by_level.items()
             for group, values in groups.items()
+            if level == TOTAL or ACTIVE in values
         ]
         return Family(
             "engagement_active_sessions",
@@ -183,7 +176,7 @@ def _charge(
 
 def _in_windows(source: Source, rolled: Rolled) -> set[str]:
     """Values of a source's counter label that are in any of its windows."""
-    level = Level(label_of(source), (label_of(source),))
+    level = label_level(source)
     return {
         name
         for reading, by_level in rolled.items()

@@ -8,9 +8,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stream.core.buckets import Size
-from stream.core.catalogue import OTHER, TOTALS, Source, Total
+from stream.core.catalogue import OTHER, SOURCES, TOTALS, Source, Total
+from stream.core.cells import Values
+from stream.live.store import Store
 from stream.live.view import View
 from stream.serve.exposition import Family, Sample, label_text
+from stream.serve.levels import Level, Rollup
 
 _LOOK_AGAIN_MS = 60_000
 
@@ -23,9 +26,14 @@ def width(source: Source) -> int:
     return sum(len(_parts(total)) for total in TOTALS if total.source is source)
 
 
-def label_of(source: Source) -> str:
-    """The dimension that a source's counters are labelled with."""
-    return next(total.label for total in TOTALS if total.source is source)
+def label_level(source: Source) -> Level:
+    """The level of a source's counters: one dimension."""
+    label = next(total.label for total in TOTALS if total.source is source)
+    return Level(label, (label,))
+
+
+ByName = Mapping[str, Values]
+"""The sums of all time of each name (campaign or team) of a source."""
 
 
 class Counters:
@@ -34,28 +42,37 @@ class Counters:
     def __init__(self) -> None:
         self._past: dict[str, _Past] = {}
         self._folded: dict[tuple[str, str], _Folded] = {}
+        self._rollups = {
+            topic: Rollup(source, [label_level(source)]) for topic, source in SOURCES.items()
+        }
 
-    def names(
+    def read(
         self, view: View, source: Source, in_windows: Collection[str], now_ms: int
-    ) -> frozenset[str]:
-        """The names that are exported, before any folding."""
-        place = source.dimensions.index(label_of(source))
-        counted = {labels[place] for labels in view.totals(source)}
+    ) -> dict[str, Values]:
+        """The sums of those names that are exported, before any folding."""
+        level, store = label_level(source), view.store(source.topic)
+        rolled = self._rollups[source.topic].sum(
+            {labels: live for labels, (live, _) in store.bucket(Size.ALL, 0).items()}
+        )
+        counted = {name: values for (name,), values in rolled[level].items()}
         past = self._past.setdefault(source.topic, _Past())
-        new = past.without(view, source, place, counted.difference(in_windows), now_ms)
-        return frozenset(counted.intersection(in_windows) | new)
+        place = source.dimensions.index(level.name)
+        new = past.without(store, place, counted.keys() - in_windows, now_ms)
+        return {n: values for n, values in counted.items() if n in in_windows or n in new}
 
     def families(
-        self,
-        view: View,
-        names: Mapping[str, frozenset[str]],
-        kept: Mapping[str, frozenset[str] | None],
+        self, sums: Mapping[str, ByName], kept: Mapping[str, frozenset[str] | None]
     ) -> Iterator[Family]:
-        """The samples. Names and those that are not folded (None: all) are given by topic."""
+        """The samples. Sums, and names that are not folded (None: all), are given by topic."""
         for total in TOTALS:
-            topic = total.source.topic
+            topic, index = total.source.topic, total.source.index
             samples: list[Sample] = []
-            for part, counts in _sums(view, total, names[topic]).items():
+            for part, fields in _parts(total).items():
+                indexes = [index[name] for name in fields]
+                counts = {
+                    name: sum(values.get(i, 0) for i in indexes)
+                    for name, values in sums[topic].items()
+                }
                 folded = self._folded.setdefault((total.name, part), _Folded())
                 for name, n in folded.fold(counts, kept[topic]).items():
                     pairs = [(total.label, name)] + ([("type", part)] if total.by_type else [])
@@ -89,32 +106,16 @@ class _Past:
     unknown: set[str] = field(default_factory=set)
     looked_ms: int = 0
 
-    def without(
-        self, view: View, source: Source, place: int, names: set[str], now_ms: int
-    ) -> set[str]:
+    def without(self, store: Store, place: int, names: set[str], now_ms: int) -> set[str]:
         """Those of the names that no day bucket knows."""
         open_names = names - self.known
         aged = now_ms - self.looked_ms > _LOOK_AGAIN_MS
         if open_names and (aged or not open_names <= self.unknown):
-            store = view.store(source.topic)
             for start_ms in store.starts(Size.D1):
                 self.known.update(labels[place] for labels in store.bucket(Size.D1, start_ms))
             self.looked_ms = now_ms
             self.unknown = open_names - self.known
         return open_names - self.known
-
-
-def _sums(view: View, total: Total, names: frozenset[str]) -> dict[str, Counts]:
-    place, index = total.source.dimensions.index(total.label), total.source.index
-    parts = {part: [index[name] for name in fields] for part, fields in _parts(total).items()}
-    sums: dict[str, Counts] = {part: {} for part in parts}
-    for labels, values in view.totals(total.source).items():
-        name = labels[place]
-        if name in names:
-            for part, indexes in parts.items():
-                counts = sums[part]
-                counts[name] = counts.get(name, 0) + sum(values.get(i, 0) for i in indexes)
-    return sums
 
 
 def _parts(total: Total) -> dict[str, tuple[str, ...]]:

@@ -4,7 +4,7 @@ A reading is one source's groups in one window and state; metrics that settle at
 have readings of their own. Knows the catalogue; knows neither the cap nor HTTP.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream.core.buckets import WINDOW_NAMES
@@ -15,7 +15,6 @@ from stream.core.catalogue import (
     SOURCES,
     TICKETS,
     WINDOW_COUNTS,
-    Fraction,
     Metric,
     Source,
     WindowCount,
@@ -80,14 +79,6 @@ class Gauges:
             return self._settings.metrics_ticket_windows
         return self._settings.metrics_windows
 
-    def fields(self, source: Source) -> frozenset[int] | None:
-        """The fields that gauges need; None where quantile sketches need them all."""
-        if source.sketches:
-            return None
-        plans = [plan for plan in self._plans.values() if plan.metric.source is source]
-        fractions = [default_fraction(plan.metric, self._settings) for plan in plans]
-        return frozenset(source.index[name] for f in fractions for name in _names(f))
-
     def width(self, reading: Reading) -> int:
         """Samples of one group of a reading at most."""
         return sum(self._plans[metric.name].width for metric in reading.metrics)
@@ -149,7 +140,3 @@ def _append(samples: Samples, plan: Plan, tally: Tally, labels: str) -> None:
 
 def _count_name(count: WindowCount) -> str:
     return f"engagement_window_{count.name}"
-
-
-def _names(fraction: Fraction) -> Iterable[str]:
-    return (name.removeprefix("-") for name in (*fraction.numerator, *fraction.denominator))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from stream.core.catalogue import OTHER, TICKETS, Source
 from stream.core.cells import Values, add
-from stream.live.store import Labels
+from stream.live.vectors import Labels, Vector, algebra_of
 from stream.serve.exposition import label_text
 from stream.settings import Settings
 
@@ -50,40 +50,26 @@ def levels_of(source: Source, settings: Settings) -> tuple[Level, ...]:
 
 
 class Rollup:
-    """Sums label sets up to levels. `fields`: only these are needed (None: all, sketches too)."""
+    """Sums the vectors of label sets up to levels."""
 
-    def __init__(
-        self, source: Source, levels: Sequence[Level], fields: frozenset[int] | None = None
-    ) -> None:
-        self._levels = [level for level in levels if level is not TOTAL]
+    def __init__(self, source: Source, levels: Sequence[Level]) -> None:
+        self._algebra = algebra_of(source)
+        self._levels = [level for level in levels if level != TOTAL]
         self._positions = [
             [source.dimensions.index(name) for name in level.dimensions] for level in self._levels
         ]
-        self._fields = fields
         self._groups: dict[Labels, tuple[Group, ...]] = {}
 
-    def sum(self, sums: Mapping[Labels, Values]) -> dict[Level, Groups]:
+    def sum(self, vectors: Mapping[Labels, Vector]) -> dict[Level, Groups]:
         """The groups of every level; the total is always there, empty where nothing is."""
-        targets: list[Groups] = [{} for _ in self._levels]
-        for labels, values in sums.items():
+        accumulate, unpack = self._algebra.accumulate, self._algebra.unpack
+        targets: list[dict[Group, Vector]] = [{} for _ in self._levels]
+        for labels, vector in vectors.items():
             for target, group in zip(targets, self._groups_of(labels), strict=True):
-                held = target.get(group)
-                if held is None:
-                    held = target[group] = {}
-                self._add(held, values)
-        total: Values = {}
-        for values in targets[0].values():
-            add(total, values)
-        return {TOTAL: {(): total}, **dict(zip(self._levels, targets, strict=True))}
-
-    def _add(self, held: Values, values: Values) -> None:
-        if self._fields is None:
-            for index, n in values.items():
-                held[index] = held.get(index, 0) + n
-            return
-        for index in self._fields:
-            if index in values:
-                held[index] = held.get(index, 0) + values[index]
+                accumulate(target, group, vector)
+        total = self._algebra.total(targets[0].values())
+        groups = [{group: unpack(v) for group, v in target.items()} for target in targets]
+        return {TOTAL: {(): unpack(total)}, **dict(zip(self._levels, groups, strict=True))}
 
     def _groups_of(self, labels: Labels) -> tuple[Group, ...]:
         groups = self._groups.get(labels)

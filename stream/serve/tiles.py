@@ -9,6 +9,7 @@ from stream.core.buckets import WINDOW_NAMES
 from stream.core.catalogue import METRICS, TICKETS, Metric
 from stream.live.query import Answer, Query, Row
 from stream.live.view import View
+from stream.serve.active import active_sessions
 from stream.serve.bodies import LiveKey, LiveRow
 from stream.serve.definitions import default_fraction
 from stream.settings import Settings
@@ -57,7 +58,7 @@ def read_tiles(view: View, settings: Settings, now_ms: int) -> Tiles:
                     rows[metric.name, window, name] = _tile(metric, window, row)
     return Tiles(
         rows,
-        active_sessions=sum(view.active_sessions(now_ms).values()),
+        active_sessions=active_sessions(view, now_ms),
         as_of_ms=min((a.as_of_ms for a in answers if a.as_of_ms is not None), default=None),
         complete=all(answer.complete for answer in answers),
         truncated=any(answer.truncated for answer in answers),

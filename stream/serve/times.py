@@ -31,9 +31,12 @@ def parse_time(text: str) -> int:
     zone = "+00:00" if zone in "Zz" else zone.replace(" ", "+")
     millis = ((fraction or "") + "000")[:3]
     try:
-        return (datetime.fromisoformat(f"{date}T{clock}.{millis}{zone}") - _EPOCH) // _MS
-    except (ValueError, OverflowError):
-        raise ValueError(f"'{text}' is no time of the calendar") from None
+        at_ms = (datetime.fromisoformat(f"{date}T{clock}.{millis}{zone}") - _EPOCH) // _MS
+    except ValueError:
+        at_ms = EPOCH_MAX_MS
+    if not EPOCH_MIN_MS <= at_ms < EPOCH_MAX_MS:
+        raise ValueError(f"'{text}' is no time of the calendar")
+    return at_ms
 
 
 def parse_window(text: str) -> int:

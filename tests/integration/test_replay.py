@@ -12,7 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream.demo.simulator import SimulateOptions, bounded, make_plan, simulate
 from stream.errors import UserError
-from stream.producer import Producer, partition_of, quiet_client_log
+from stream.partitioner import partition_of
+from stream.producer import Producer, quiet_client_log
 from stream.progress import NoProgress
 from stream.replay import ReplayOptions, ReplayReport, replay
 from tests.support.namespaces import Namespace

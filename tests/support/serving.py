@@ -1,12 +1,18 @@
 """A server's endpoints over a view made by hand, asked without a socket."""
 
+from typing import Any
 
 import httpx
 
 from stream.live.view import View
 from stream.serve.server import Parts
-from stream.settings import Settings
+from stream.settings import Settings, load_settings
 from tests.support.views import NOW_MS
+
+
+def settings_of(**given: Any) -> Settings:
+    """Settings that differ from the defaults in what is given."""
+    return load_settings(given)
 
 
 class Served:
@@ -16,7 +22,9 @@ class Served:
         self.now_ms = NOW_MS
         self.store_up = True
         self.view = view
-        self.parts = Parts(view, settings or Settings(), self._store_answers, lambda: self.now_ms)
+        self.parts = Parts(
+            view, settings or settings_of(), self._store_answers, lambda: self.now_ms
+        )
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.parts.app()), base_url="http://served"
         )
@@ -26,5 +34,3 @@ class Served:
 
     async def _store_answers(self) -> bool:
         return self.store_up
-
-

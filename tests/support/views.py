@@ -7,7 +7,7 @@ import msgspec
 
 from stream.core.buckets import RETENTION_MS, Calendar, Size
 from stream.core.catalogue import SOURCES, Source
-from stream.core.cells import Values, add, encode_cell
+from stream.core.cells import Values, add, cell_key, encode_cell, label_key
 from stream.core.records import TopicPartition
 from stream.core.rules import Rules
 from stream.core.sketch import bin_index
@@ -48,7 +48,9 @@ class HandMade:
                 add(values, {bin_index(source.sketches.index(sketch), duration_ms): 1})
         for size in (Size.S10, Size.M1, Size.H1, Size.D1):
             if at_ms > self.now_ms - RETENTION_MS[size]:
-                self._add(source, (size, self._calendar.start(size, at_ms), labels), values, settled)
+                self._add(
+                    source, (size, self._calendar.start(size, at_ms), labels), values, settled
+                )
         return self
 
     def total(self, source: Source, labels: Labels, fields: Mapping[str, int]) -> "HandMade":
@@ -110,3 +112,15 @@ class HandMade:
         add(live, values)
         if settled:
             add(done, values)
+
+
+def entries(made: HandMade, topic: str) -> dict[bytes, bytes | None]:
+    """The same as ledger entries, as a worker hands them to the projection."""
+    picture = made.picture(topic)
+    held: dict[bytes, bytes | None] = {}
+    for label, values in picture.labels.items():
+        held[label_key(int.from_bytes(label, "big"))] = msgspec.msgpack.encode(values)
+    for (size, start_ms), cells in picture.cells.items():
+        for label, raw in cells.items():
+            held[cell_key(size, start_ms, int.from_bytes(label, "big"))] = raw
+    return held

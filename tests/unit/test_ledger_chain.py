@@ -67,11 +67,18 @@ def test_half_a_flush_is_void_once_another_claims() -> None:
     assert (chain.entries, chain.next) == ({}, None)
 
 
+def test_half_a_flush_is_no_part_of_the_next_owners() -> None:
+    first, _ = flush(A, 1, 0, 10, letters("abc"))
+    chain = read([encode_claim(A), first, encode_claim(B), *flush(B, 1, 0, 10, letters("xyz"))])
+    assert chain.entries == letters("xyz")
+
+
 def test_a_part_sent_twice_does_not_void_its_flush() -> None:
     one, two, three = flush(A, 1, 0, 10, letters("abcde"))
-    chain = read([encode_claim(A), one, one, two, one, two, three, three])
-    assert chain.entries == letters("abcde")
-    assert chain.next == 10
+    for log in ([one, one, two, two, three, three], [one, two, one, three]):
+        chain = read([encode_claim(A), *log])
+        assert chain.entries == letters("abcde")
+        assert chain.next == 10
 
 
 def test_a_claim_sent_twice_does_not_void_the_flush_around_it() -> None:

@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 
 from stream.errors import UserError
 from stream.ndjson import Chunk, Source
-from stream.producer import RECORD_BYTES_MAX, Producer, murmur2, partition_of
-from stream.progress import NoProgress
-from stream.replay import OnBad, ReplayOptions, ReplayReport, check, event_time_ms, replay
+from stream.pace import event_time_ms
+from stream.partitioner import murmur2, partition_of
+from stream.producer import RECORD_BYTES_MAX, Producer
+from stream.progress import NoProgress, TerminalProgress
+from stream.replay import OnBad, ReplayOptions, ReplayReport, check, replay
 from tests.support.patience import eventually
 
 T0 = 1_780_000_000_000
@@ -270,6 +272,27 @@ async def test_lines_of_a_pipe_go_as_they_come(
     await eventually(lambda: producer.values == [event(0), event(1)])
     end()
     assert (await running).sent == 2
+
+
+async def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "x").open("w+b") as file:
+        file.write(event(0) + b"\n[]")
+        file.seek(0)
+        monkeypatch.setattr("stream.ndjson.STDIN", file.fileno())
+        producer = Kept()
+        with pytest.raises(UserError, match=r"^standard input, line 2: not a JSON object"):
+            await run(producer, "-")
+    assert producer.values == [event(0)]
+
+
+async def test_progress_on_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path / "x", *(event(i) for i in range(3_000)))
+    with TerminalProgress("clicks", terminal=True) as progress:
+        await replay(ReplayOptions(file, "clicks"), Kept(), progress)
+        progress.update(3_000, 10, None)
+    told = capsys.readouterr()
+    assert "3,000 lines" in told.err
+    assert told.out == ""
 
 
 async def test_stop_while_waiting_for_input(

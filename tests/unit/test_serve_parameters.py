@@ -12,9 +12,10 @@ from stream.serve.parameters import read_query, read_series
 from stream.serve.problems import ParameterError
 from stream.serve.times import format_time, parse_time
 from stream.settings import Settings
+from tests.support.serving import settings_of
 
-SETTINGS = Settings()
-GA4 = Settings(bounce="ga4", fcr_conditions="none")
+SETTINGS = settings_of()
+GA4 = settings_of(bounce="ga4", fcr_conditions="none")
 
 
 def pairs(text: str) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from stream.demo.simulator import SimulateOptions, bounded, check, make_plan, si
 from stream.demo.traffic import Plan, records
 from stream.demo.truth import Truth
 from stream.errors import UserError
-from stream.producer import partition_of
+from stream.partitioner import partition_of
 from tests import reference
 
 START_MS = 1_780_000_000_000
@@ -338,3 +339,28 @@ async def test_stop_ends_an_endless_stream(monkeypatch: pytest.MonkeyPatch) -> N
     stop.set()
     report = await asyncio.wait_for(running, 1.0)
     assert report.truth["records"] == len(sink.came)
+
+
+async def test_speed_catches_up_with_the_wall_clock_and_never_passes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began_s = time.monotonic()
+
+    def now_ms() -> int:
+        return START_MS + int((time.monotonic() - began_s) * 1000)
+
+    sink = Noted(now_ms)
+
+    async def opened(*_args: object) -> Noted:
+        return sink
+
+    monkeypatch.setattr("stream.demo.simulator._open", opened)
+    past_ms = START_MS - 20_000
+    options = SimulateOptions(
+        scenario="clean", seed=1, start_ms=past_ms, speed=50.0, duration_ms=20_600
+    )
+    await simulate(options, now_ms=now_ms)
+    assert all(at >= r.at_ms for at, r in sink.came)
+    half = [at for at, r in sink.came if r.at_ms < past_ms + 10_000]
+    assert max(half) - START_MS < 400, "twenty seconds were to take 0.4"
+    assert now_ms() - START_MS >= 500

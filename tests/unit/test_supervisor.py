@@ -247,10 +247,10 @@ asyncio.run(main())
 """
 
 
-def started(text: str) -> subprocess.Popen[str]:
+def started(text: str, folder: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(MAIN), text],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         text=True,
         process_group=0,
@@ -262,7 +262,7 @@ def started(text: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_ends_it_in_order(number: signal.Signals, notes: Path) -> None:
-    process = started(noting(notes, FOREVER))
+    process = started(noting(notes, FOREVER), notes.parent)
     with process:
         await eventually(lambda: pids(notes))
         process.send_signal(number)
@@ -271,7 +271,7 @@ async def test_a_signal_ends_it_in_order(number: signal.Signals, notes: Path) ->
 
 
 async def test_a_second_signal_ends_it_at_once(notes: Path) -> None:
-    process = started(noting(notes, STUBBORN))
+    process = started(noting(notes, STUBBORN), notes.parent)
     with process:
         await eventually(lambda: pids(notes))
         await asyncio.sleep(0.3)
@@ -286,7 +286,7 @@ async def test_a_second_signal_ends_it_at_once(notes: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")
 async def test_kill_9_leaves_no_child(notes: Path) -> None:
-    process = started(noting(notes, FOREVER))
+    process = started(noting(notes, FOREVER), notes.parent)
     with process:
         await eventually(lambda: pids(notes))
         process.kill()

@@ -1,0 +1,360 @@
+"""The command line: reads options, loads settings, runs one thing, tells faults in one line."""
+
+import asyncio
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import structlog
+import typer
+
+from stream import __version__
+from stream.core.durations import format_duration, parse_duration
+from stream.errors import UserError
+from stream.settings import Settings, load_settings
+
+RESTART_S = 1.0
+
+app = typer.Typer(
+    name="stream",
+    help="Live engagement metrics from Kafka: CTR, bounce, conversion, first-contact resolution.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_CONNECTION = ("kafka", "redis_url", "group", "topic_prefix")
+_READ = ("bounce", "fcr_conditions")
+_SERVER = tuple(name for name in Settings.model_fields if name.startswith(("http_", "metrics_")))
+_SERVE = ("redis_url", "group", "kafka_session_timeout", *_READ, *_SERVER)
+_WORKER = tuple(name for name in Settings.model_fields if name not in (*_READ, *_SERVER))
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each named setting and call it with the loaded `settings`."""
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        def run(**given: Any) -> None:
+            options = {name: given.pop(name) for name in names}
+            command(load_settings(options), **given)
+
+        own = list(inspect.signature(command).parameters.values())[1:]
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [*own, *(_parameter(name) for name in names)]
+        )
+        run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        run.__doc__, run.__name__ = command.__doc__, command.__name__
+        return run
+
+    return wrap
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    field = Settings.model_fields[name]
+    default = field.default
+    if isinstance(default, int) and ("Duration" in str(field.annotation) or field.metadata):
+        shown = _spell(name, default)
+    elif isinstance(default, tuple):
+        shown = ",".join("24h" if d == 86_400_000 else format_duration(d) for d in default)
+    else:
+        shown = str(default or "")
+    text = f"{field.description}" + (f"  [default: {shown}]" if shown else "")
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=text,
+        envvar=f"STREAM_{name.upper()}",
+        show_default=False,
+        metavar="TEXT",
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[str | None, option],
+    )
+
+
+def _spell(name: str, default: int) -> str:
+    counts = ("partitions", "replication", "dedupe_max_ids", "metrics_max_series", "_port")
+    return str(default) if name.endswith(counts) else format_duration(default)
+
+
+def _duration(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise _usage(f"{option}: {error}") from None
+
+
+def _usage(text: str) -> UserError:
+    fault = UserError(text)
+    fault.exit_code = 2
+    return fault
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"stream {__version__}")
+        raise typer.Exit
+
+
+@app.command("demo")
+def demo_command(
+    *,
+    events: Annotated[bool, typer.Option("--events/--no-events", help="Run the simulator.")] = True,
+    kafka_port: Annotated[int, typer.Option(help="Port of the embedded broker.")] = 9092,
+    redis_port: Annotated[int, typer.Option(help="Port of the embedded store.")] = 6379,
+    worker_port: Annotated[int, typer.Option(help="Port of the worker's metrics.")] = 6066,
+    http_port: Annotated[int, typer.Option(help="Port of the server.")] = 8000,
+    scenario: Annotated[str, typer.Option(help="What the simulator plays.")] = "mixed",
+    rate: Annotated[float, typer.Option(help="Events a second.")] = 100.0,
+    seed: Annotated[int | None, typer.Option(help="Makes the events reproducible.")] = None,
+    backfill: Annotated[str, typer.Option(help="History that is sent first.")] = "15m",
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the parts' logs.")] = False,
+) -> None:
+    """Run everything on this machine: broker, store, worker, server and simulated events.
+
+    With STREAM_KAFKA or STREAM_REDIS_URL set, that one is used. Nothing is kept after it ends.
+    """
+    from stream.demo.demo import DemoOptions, run_demo  # noqa: PLC0415 - an extra that may lack
+
+    load_settings()
+    options = DemoOptions(
+        events=events,
+        kafka_port=kafka_port,
+        redis_port=redis_port,
+        worker_port=worker_port,
+        http_port=http_port,
+        kafka=os.environ.get("STREAM_KAFKA") or None,
+        redis_url=os.environ.get("STREAM_REDIS_URL") or None,
+        verbose=verbose,
+        scenario=scenario,
+        rate=rate,
+        seed=seed,
+        backfill_ms=_duration(backfill, "--backfill") or 0,
+    )
+    asyncio.run(run_demo(options, say=typer.echo))
+
+
+@app.command("worker")
+@with_settings(*_WORKER)
+def worker_command(settings: Settings) -> None:
+    """Count the events: read the topics, keep the ledger, write the figures to Redis."""
+    from stream.logs import set_up_logs  # noqa: PLC0415 - commands load only what they run
+    from stream.signals import stop_on_signals  # noqa: PLC0415
+    from stream.worker import Worker, WorkerError  # noqa: PLC0415
+
+    set_up_logs()
+
+    async def run() -> None:
+        with stop_on_signals() as stop:
+            await Worker(settings).run(stop)
+
+    try:
+        asyncio.run(run())
+    except WorkerError as error:
+        # What Faust keeps in a process cannot be made anew inside it.
+        structlog.get_logger("stream.worker").error("starting_anew", why=str(error))
+        time.sleep(RESTART_S)
+        os.execv(sys.executable, [sys.executable, "-m", "stream", *sys.argv[1:]])  # noqa: S606
+
+
+@app.command("serve")
+@with_settings(*_SERVE)
+def serve_command(settings: Settings) -> None:
+    """Serve the figures in Redis: HTTP API, /metrics, live events and the ops screen."""
+    from stream.logs import set_up_logs  # noqa: PLC0415
+    from stream.serve.server import run_server  # noqa: PLC0415
+    from stream.signals import stop_on_signals  # noqa: PLC0415
+
+    set_up_logs()
+
+    async def run() -> None:
+        with stop_on_signals() as stop:
+            await run_server(settings, stop)
+
+    asyncio.run(run())
+
+
+@app.command("simulate")
+@with_settings("kafka", "topic_prefix", "allowed_lateness")
+def simulate_command(
+    settings: Settings,
+    *,
+    scenario: Annotated[str, typer.Option(help="mixed, steady, launch, drop, …")] = "mixed",
+    rate: Annotated[float, typer.Option(help="Events a second of event time.")] = 100.0,
+    seed: Annotated[int | None, typer.Option(help="Makes the events reproducible.")] = None,
+    speed: Annotated[float, typer.Option(help="Event seconds a second; 0: full speed.")] = 1.0,
+    start: Annotated[str | None, typer.Option(help="First event time, RFC 3339 or ms.")] = None,
+    backfill: Annotated[str, typer.Option(help="History that is sent first.")] = "0s",
+    duration: Annotated[str | None, typer.Option(help="Event time to play.")] = None,
+    count: Annotated[int | None, typer.Option(help="Records to send.")] = None,
+    ticket_speed: Annotated[float, typer.Option(help="How much faster tickets live.")] = 60.0,
+    truth: Annotated[Path | None, typer.Option(help="Write what was sent, counted, here.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="File, folder/ or - instead of Kafka (NDJSON).")
+    ] = None,
+) -> None:
+    """Send simulated traffic: campaigns, a launch, a drop, disorder, duplicates, bad records."""
+    from stream.demo.simulator import SimulateOptions, run_simulator  # noqa: PLC0415
+
+    options = SimulateOptions(
+        kafka=settings.kafka,
+        topic_prefix=settings.topic_prefix,
+        scenario=scenario,
+        rate=rate,
+        seed=seed,
+        speed=speed,
+        start_ms=_instant(start),
+        backfill_ms=_duration(backfill, "--backfill") or 0,
+        duration_ms=_duration(duration, "--duration"),
+        count=count,
+        ticket_speed=ticket_speed,
+        lateness_ms=settings.allowed_lateness,
+        truth=truth,
+        out=out,
+    )
+    asyncio.run(run_simulator(options, lambda text: typer.echo(text, err=True)))
+
+
+def _instant(text: str | None) -> int | None:
+    from stream.core.events import parse_timestamp  # noqa: PLC0415
+
+    if text is None:
+        return None
+    try:
+        return parse_timestamp(int(text) if text.lstrip("-").isdigit() else text)
+    except ValueError as error:
+        raise _usage(f"--start: {error}") from None
+
+
+@app.command("replay")
+@with_settings("kafka", "topic_prefix")
+def replay_command(
+    settings: Settings,
+    file: Annotated[str, typer.Argument(help="NDJSON, plain or gzip; - is standard input.")],
+    *,
+    topic: Annotated[str, typer.Option("--topic", help="clicks, sessions or tickets.")],
+    rate: Annotated[float | None, typer.Option(help="Lines a second.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Event seconds a second, by the events' own times.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out lines that are no JSON object.")
+    ] = False,
+    send_bad: Annotated[
+        bool, typer.Option("--send-bad", help="Send such lines too, as they are.")
+    ] = False,
+) -> None:
+    """Send a file's events to a topic, in order: at full speed, at a rate, or at their own pace."""
+    from stream.replay import ReplayOptions, run_replay  # noqa: PLC0415
+
+    if skip_bad and send_bad:
+        raise _usage("--skip-bad and --send-bad contradict each other")
+    options = ReplayOptions(
+        file=file,
+        topic=topic,
+        topic_prefix=settings.topic_prefix,
+        rate=rate,
+        speed=speed,
+        on_bad="skip" if skip_bad else "send" if send_bad else "stop",
+    )
+    report = asyncio.run(
+        run_replay(
+            options,
+            settings.kafka,
+            terminal=sys.stderr.isatty(),
+            say=lambda text: typer.echo(text, err=True),
+        )
+    )
+    typer.echo(report.summary)
+    if report.interrupted:
+        raise typer.Exit(130)
+
+
+@app.command("top")
+def top_command(
+    *,
+    url: Annotated[str, typer.Option(help="Where the server is.")] = "http://127.0.0.1:8000",
+    window: Annotated[str, typer.Option(help="Sliding window to show.")] = "5m",
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
+) -> None:
+    """Watch the figures in the terminal."""
+    from stream.top import show_top  # noqa: PLC0415
+
+    show_top(url, once=once, window=window)
+
+
+@app.command("doctor")
+@with_settings(*_CONNECTION, "partitions", "replication", "kafka_session_timeout")
+def doctor_command(
+    settings: Settings,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until all is ready.")] = False,
+    timeout: Annotated[str, typer.Option(help="How long to wait.")] = "2m",
+) -> None:
+    """Say what is wrong or cannot be reached, and what to do about it."""
+    from stream.doctor import run_doctor  # noqa: PLC0415
+
+    timeout_s = (_duration(timeout, "--timeout") or 0) / 1000
+    raise typer.Exit(asyncio.run(run_doctor(settings, wait=wait, timeout_s=timeout_s)))
+
+
+@app.command("resume")
+@with_settings("redis_url", "group")
+def resume_command(
+    settings: Settings,
+    partition: Annotated[str, typer.Argument(metavar="TOPIC/PARTITION", help="e.g. clicks/3")],
+    *,
+    skip_to: Annotated[
+        int | None, typer.Option(help="Go on at this offset; records before it are passed over.")
+    ] = None,
+) -> None:
+    """Go on with a partition that was paused because most of its records were unreadable."""
+    from stream.repair import resume  # noqa: PLC0415
+
+    typer.echo(asyncio.run(resume(settings, partition, skip_to)))
+
+
+@app.command("rebuild")
+@with_settings(*_CONNECTION)
+def rebuild_command(
+    settings: Settings,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Count all topics again into a new ledger, e.g. after the rules were changed.
+
+    Stop the workers first. What Kafka no longer holds of the topics will be missing.
+    """
+    from stream.repair import rebuild  # noqa: PLC0415
+
+    if not yes and not typer.confirm(
+        "All figures are counted again from what Kafka still holds of the topics. Go on?"
+    ):
+        raise typer.Exit(1)
+    for text in asyncio.run(rebuild(settings)):
+        typer.echo(text)
+
+
+def main() -> NoReturn:
+    """Run the command line; a fault that a person can mend is one line on standard error."""
+    try:
+        app()
+    except UserError as error:
+        for text in str(error).splitlines():
+            typer.echo(f"stream: {text}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)

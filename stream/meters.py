@@ -1,0 +1,102 @@
+"""A worker's own metrics, in the names of the contract. Knows nothing of where they are shown."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from stream.core.partition import Folded
+from stream.core.records import TopicPartition
+
+_FLUSH_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Meters:
+    """Counters and gauges in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.events = Counter(
+            "stream_events",
+            "Records read, by outcome.",
+            ["topic", "outcome"],
+            registry=self.registry,
+        )
+        self.dead_letters = Counter(
+            "stream_dead_letters",
+            "Dead letters, by reason.",
+            ["topic", "reason"],
+            registry=self.registry,
+        )
+        self.miskeyed = Counter(
+            "stream_miskeyed",
+            "Counted records whose key is not their id.",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.lost = Counter(
+            "stream_lost_records",
+            "Records that Kafka deleted before they were read.",
+            ["topic", "partition"],
+            registry=self.registry,
+        )
+        self.flush = Histogram(
+            "stream_flush_seconds",
+            "Time to write a partition's changes to the ledger.",
+            buckets=_FLUSH_BUCKETS,
+            registry=self.registry,
+        )
+        self.redis_up = Gauge(
+            "stream_redis_up", "Whether Redis took the last write.", registry=self.registry
+        )
+        self._lag = self._partition_gauge("stream_lag_records", "Records not yet counted.")
+        self._watermark = self._partition_gauge(
+            "stream_watermark_timestamp_seconds", "Clock of the partition less the lateness."
+        )
+        self._paused = self._partition_gauge(
+            "stream_partition_paused", "1 while too many unreadable records hold the partition."
+        )
+        self._horizon = self._partition_gauge(
+            "stream_dedupe_horizon_seconds", "How far back duplicates are known."
+        )
+        self._open = self._partition_gauge(
+            "stream_open_items", "Open sessions, or tickets kept, of the partition."
+        )
+
+    def count(self, topic: str, folded: Folded) -> None:
+        """Add what became of a batch."""
+        for outcome, n in folded.outcomes.items():
+            self.events.labels(topic, outcome).inc(n)
+        for drop in folded.drops:
+            self.dead_letters.labels(topic, drop.reason).inc()
+        if folded.miskeyed:
+            self.miskeyed.labels(topic).inc(folded.miskeyed)
+
+    def show(
+        self,
+        place: TopicPartition,
+        *,
+        lag: int | None,
+        watermark_ms: int | None,
+        horizon_ms: int | None,
+        paused: bool,
+        open_items: int,
+    ) -> None:
+        """Set the gauges of a partition."""
+        labels = place.topic, str(place.partition)
+        if lag is not None:
+            self._lag.labels(*labels).set(lag)
+        if watermark_ms is not None:
+            self._watermark.labels(*labels).set(watermark_ms / 1000)
+        if horizon_ms is not None:
+            self._horizon.labels(*labels).set(horizon_ms / 1000)
+        self._paused.labels(*labels).set(paused)
+        self._open.labels(*labels).set(open_items)
+
+    def forget(self, place: TopicPartition) -> None:
+        """Take the gauges of a lost partition away."""
+        for gauge in (self._lag, self._watermark, self._paused, self._horizon, self._open):
+            try:
+                gauge.remove(place.topic, str(place.partition))
+            except KeyError:
+                continue
+
+    def _partition_gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, ["topic", "partition"], registry=self.registry)

@@ -1,0 +1,241 @@
+"""A partition that is ours: its state, its ledger, its picture in Redis, and what is flushed when.
+
+The order of a flush is dead letters, ledger, Redis; the first two must succeed, Redis may be away.
+Knows nothing of Faust.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import structlog
+from redis.exceptions import RedisError
+
+from stream.core.partition import Folded, Partition
+from stream.core.records import RecordBatch, TopicPartition
+from stream.engine.dead_letters import DeadLetters
+from stream.engine.ledger import Ledger
+from stream.live.projection import Projection, ProjectionFencedError
+from stream.live.rows import PartitionInfo
+from stream.meters import Meters
+
+log = structlog.get_logger(__name__)
+
+SLICE_RECORDS = 2_000
+"""Records that are folded at once; then others may run."""
+SIGN_OF_LIFE_S = 1.0
+CLOCK_MARGIN_MS = 2_000
+"""How far the clocks of worker and broker may be apart when the wall clock settles sessions."""
+MIN_ROUND = 50_000
+"""Entries written before the beginning of the ledger's log is worth being cut off."""
+SWEEP = 2_000
+REDIS_PATIENCE_S = 1.0
+_LATENCIES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of the source partition's log, and the wall clock before it was asked for."""
+
+    offset: int
+    asked_ms: int
+
+
+class Shard:
+    """One owned partition, from its claim to its loss. `place` names the topic without prefix."""
+
+    def __init__(
+        self,
+        place: TopicPartition,
+        core: Partition,
+        ledger: Ledger,
+        letters: DeadLetters,
+        projection: Projection,
+        meters: Meters,
+        worker: str,
+        epoch: int,
+    ) -> None:
+        self.place = place
+        self.core = core
+        self.is_alive = True
+        self.flushed = core.position
+        self.flushed_record_ms = core.record_ms
+        self.end: End | None = None
+        self._ledger = ledger
+        self._letters = letters
+        self._projection = projection
+        self._meters = meters
+        self._worker = worker
+        self._epoch = epoch
+        self._flushing = False
+        self._written = len(core.table)
+        self._unsent_letters = False
+        self._pushed = core.position
+        self._changed: dict[bytes, bytes | None] = {}
+        self._latencies: Counter[int] = Counter()
+        self._work = asyncio.Event()
+        self._dead_letters = 0
+
+    def fold(self, batch: RecordBatch) -> Iterator[None]:
+        """Count a batch, a slice at a time; stops when the partition is lost or paused."""
+        for part in slices(batch):
+            if not self.takes_more:
+                return
+            folded = self.core.fold(part)
+            self._letters.send(part, folded.drops)
+            self._unsent_letters |= bool(folded.drops)
+            self._note(part, folded)
+            yield
+
+    async def flush(self) -> None:
+        """Write what changed to the ledger. Raises Fenced, LedgerError, DeadLetterError."""
+        self._let_time_pass()
+        if not self.core.is_dirty:
+            return
+        began = time.perf_counter()
+        self._flushing = True
+        through, record_ms = self.core.position, self.core.record_ms
+        is_long = self._written > max(MIN_ROUND, 2 * len(self.core.table))
+        drained = self.core.drain(SWEEP if is_long else 0)
+        self._unsent_letters = False
+        await self._letters.flushed(*self.place)
+        await self._ledger.flush(
+            self.place.partition,
+            drained.entries,
+            self.flushed,
+            through,
+            round_done=drained.round_done,
+        )
+        self.flushed, self.flushed_record_ms = through, record_ms
+        self._written = 0 if drained.round_done else self._written + len(drained.entries)
+        self._changed.update(drained.entries)
+        self._flushing = False
+        self._work.set()
+        self._meters.flush.observe(time.perf_counter() - began)
+
+    async def project(self) -> str | None:
+        """Bring Redis to where the ledger is; return a pending command for this partition.
+
+        Raises ProjectionFencedError. Without Redis it waits a little and comes back.
+        """
+        try:
+            async with asyncio.timeout(SIGN_OF_LIFE_S):
+                await self._work.wait()
+        except TimeoutError:
+            pass
+        self._work.clear()
+        changed, self._changed = self._changed, {}
+        through = self.flushed
+        try:
+            result = await self._projection.push(
+                self._epoch,
+                self._pushed,
+                through,
+                changed,
+                self.info(),
+                self.core.table.items,
+                self._take_latencies(),
+            )
+        except ProjectionFencedError:
+            raise
+        except (RedisError, OSError, TimeoutError) as error:
+            self._meters.redis_up.set(0)
+            log.warning("redis_away", partition=str(self.place), error=repr(error)[:200])
+            await asyncio.sleep(REDIS_PATIENCE_S)
+            return None
+        self._meters.redis_up.set(1)
+        self._pushed = through
+        return result.command
+
+    async def clear_command(self, command: str) -> None:
+        """Tell Redis that a command was obeyed."""
+        await self._projection.clear_command(command)
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether it goes on counting: it is ours and not paused."""
+        return self.is_alive and not self.core.is_paused
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether the state may be kept over a rebalance: nothing is half written."""
+        return not self._flushing and not self._unsent_letters
+
+    @property
+    def lag(self) -> int | None:
+        """Records between the position and the end of the log, as last asked."""
+        return None if self.end is None else max(0, self.end.offset - self.core.position)
+
+    def info(self) -> PartitionInfo:
+        """What readers are told of the partition."""
+        core, end = self.core, self.end
+        caught_up = end is not None and self.flushed >= end.offset
+        as_of_ms = self.flushed_record_ms if self.flushed_record_ms > 0 else None
+        if caught_up and end is not None:
+            as_of_ms = max(end.asked_ms, as_of_ms or 0)
+        known = core.watermark_ms is not None
+        return PartitionInfo(
+            topic=self.place.topic,
+            partition=self.place.partition,
+            status="paused" if core.is_paused else "live",
+            through=self.flushed,
+            lag=self.lag,
+            clock_ms=core.clock_ms if known else None,
+            newest_event_ms=core.clock_ms if known else None,
+            watermark_ms=core.watermark_ms,
+            settled_through_ms=dict(core.settled_through()),
+            as_of_ms=as_of_ms,
+            caught_up=caught_up,
+            worker=self._worker,
+            definition_id=core.rules.definition_id,
+            dedupe_horizon_ms=core.dedupe.held_ms(core.clock_ms) if known else None,
+            dead_letters=self._dead_letters,
+        )
+
+    def _let_time_pass(self) -> None:
+        """Settle what is over although no record comes: all up to the end of the log is in."""
+        end = self.end
+        if end is not None and self.core.position >= end.offset and not self.core.is_paused:
+            self.core.pass_time(end.asked_ms - CLOCK_MARGIN_MS)
+
+    def _note(self, batch: RecordBatch, folded: Folded) -> None:
+        self._dead_letters += len(folded.drops)
+        self._meters.count(self.place.topic, folded)
+        for record_ms in set(batch.timestamps) if len(batch.timestamps) < 64 else ():
+            self._latencies[record_ms] += 1
+        if len(batch.timestamps) >= 64:  # a few of many tell enough
+            for record_ms in batch.timestamps[:: len(batch.timestamps) // 8]:
+                self._latencies[record_ms] += len(batch.timestamps) // 8
+
+    def _take_latencies(self) -> list[tuple[int, int]]:
+        """Record timestamps and how many records, put together until there are few."""
+        found, step_ms = self._latencies, 1
+        self._latencies = Counter()
+        while len(found) > _LATENCIES:
+            step_ms *= 4
+            coarser: Counter[int] = Counter()
+            for record_ms, n in found.items():
+                coarser[record_ms - record_ms % step_ms] += n
+            found = coarser
+        return sorted(found.items())
+
+
+def slices(batch: RecordBatch) -> Iterator[RecordBatch]:
+    """Cut a batch into parts small enough to be folded at once."""
+    total = len(batch.values)
+    if total <= SLICE_RECORDS:
+        yield batch
+        return
+    for at in range(0, total, SLICE_RECORDS):
+        to = min(at + SLICE_RECORDS, total)
+        yield replace(
+            batch,
+            start=batch.start if at == 0 else batch.offsets[at],
+            next=batch.next if to == total else batch.offsets[to],
+            offsets=batch.offsets[at:to],
+            values=batch.values[at:to],
+            keys=batch.keys[at:to],
+            timestamps=batch.timestamps[at:to],
+        )
