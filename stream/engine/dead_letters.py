@@ -134,11 +134,15 @@ class DeadLetters:
             count += 1
         batch.close()
         async with asyncio.timeout(self._timeout_s):
-            await (
-                await self._producer.send_batch(
-                    batch, self._topic, partition=partition % self._partitions
-                )
+            sent = await self._producer.send_batch(
+                batch, self._topic, partition=partition % self._partitions
             )
+        # Waited for, not cancelled: an answer that nobody hears would be logged as a fault.
+        sent.add_done_callback(lambda late: late.cancelled() or late.exception())
+        done, _ = await asyncio.wait([sent], timeout=self._timeout_s)
+        if not done:
+            raise TimeoutError
+        sent.result()
         return count
 
 

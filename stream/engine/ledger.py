@@ -276,22 +276,19 @@ class Ledger:
 
     async def _still_stands(self, lease: _Lease, held: Held, end: int) -> bool:
         """Whether the log says up to our claim at `end` that the state held is the latest."""
+        if end < held.position:
+            return False
         chain = Chain.resumed(held.position, held.nonce, held.version, held.next)
-        last = held.position - 1  # ours, unless the log was cut beyond it or made again
 
         def look(offset: int, record: bytes | None) -> None:
-            nonlocal last
-            if offset == last:
-                if writer(record) != held.nonce:
-                    raise _Moved
-                last = -1
-            elif offset != chain.position or last >= 0:
+            if offset == held.position - 1 and writer(record) == held.nonce:
+                return
+            if offset != chain.position:
                 raise _Moved
-            else:
-                chain.apply(offset, record)
+            chain.apply(offset, record)
 
         try:
-            await self._read(lease, last, end + 1, look)
+            await self._read(lease, held.position - 1, end + 1, look)
         except _Moved:
             return False
         return chain.fault is None and chain.version == held.version

@@ -7,7 +7,7 @@ cover the range. `View` is asked for what is held, never changed.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from stream.core.buckets import Size
+from stream.core.buckets import EPOCH_MAX_MS, Size
 from stream.core.catalogue import LIVE, SETTLED, Source
 from stream.live.cover import Cover, Piece, cover
 from stream.live.figures import Figures, Tally
@@ -41,30 +41,39 @@ def series(view: "View", query: Query, step: Size, now_ms: int) -> Answer:
     figures = Figures(query.metric, query.fraction)
     step = _kept_step(view, query, step, now_ms)
     span = _span(view, query, now_ms, step)
-    store = view.store(query.metric.source.topic)
-    group_of = _grouping(query)
-    parts: dict[int, list[Piece]] = {}
-    for size, start_ms in span.pieces:
-        parts.setdefault(view.calendar.start(step, start_ms), []).append((size, start_ms))
-    steps = {
-        at_ms: _sums(store.algebra, _gather(group_of, _cells(store, pieces, query.state)))
-        for at_ms, pieces in parts.items()
-    }
+    algebra = view.store(query.metric.source.topic).algebra
+    steps = _steps(view, query, span.pieces, step)
     whole: dict[Group, list[Vector]] = {}
     for sums in steps.values():
         for group, vector in sums.items():
             whole.setdefault(group, []).append(vector)
-    totals = _tally(figures, store.algebra, whole)
-    ordered = _order(query, totals)
-    rows = [
-        figures.row(tally, _labels(query, group), at_ms)
-        for group, _ in ordered[: query.limit]
-        for at_ms, sums in steps.items()
-        if group in sums and not (tally := figures.tally([store.algebra.unpack(sums[group])])).empty
-    ]
-    if len(rows) > MAX_SERIES_ROWS:
-        raise TooManyRowsError(len(rows))
+    ordered = _order(query, _tally(figures, algebra, whole))
+    rows: list[Row] = []
+    for group, _ in ordered[: query.limit]:
+        for at_ms, sums in steps.items():
+            tally = figures.tally([algebra.unpack(sums[group])] if group in sums else ())
+            if not tally.empty:
+                rows.append(figures.row(tally, _labels(query, group), at_ms))
+        if len(rows) > MAX_SERIES_ROWS:
+            raise TooManyRowsError(len(rows))
     return _answer(view, query, now_ms, span, rows, len(ordered) > query.limit, step)
+
+
+def _steps(
+    view: "View", query: Query, pieces: Iterable[Piece], step: Size
+) -> dict[int, dict[Group, Vector]]:
+    """The sum of each group in each step, by the step's start."""
+    store, group_of = view.store(query.metric.source.topic), _grouping(query)
+    by_step: dict[int, list[Piece]] = {}
+    for size, start_ms in pieces:
+        by_step.setdefault(view.calendar.start(step, start_ms), []).append((size, start_ms))
+    return {
+        at_ms: {
+            group: store.algebra.total(many)
+            for group, many in _gather(group_of, _cells(store, held, query.state)).items()
+        }
+        for at_ms, held in by_step.items()
+    }
 
 
 def _answer(
@@ -94,40 +103,42 @@ def _answer(
 # --- the range ---
 
 
-def _limit(view: "View", query: Query) -> tuple[bool, int | None]:
-    """Whether the range has a latest end, and which (None: nothing may be shown yet)."""
-    limits: list[int | None] = []
+def _limit(view: "View", query: Query) -> int | None:
+    """Where the range ends at the latest; None: nothing may be shown yet."""
+    limit_ms: int | None = EPOCH_MAX_MS
     if query.state == SETTLED:
-        limits.append(view.settled_through_ms(query.metric))
-    if query.age_ms is not None:
+        limit_ms = view.settled_through_ms(query.metric)
+    if query.age_ms is not None and limit_ms is not None:
         as_of_ms = view.as_of_ms(query.metric.source.topic)
-        limits.append(None if as_of_ms is None else as_of_ms - query.age_ms)
-    known = [limit for limit in limits if limit is not None]
-    return bool(limits), min(known) if known and len(known) == len(limits) else None
+        limit_ms = None if as_of_ms is None else min(limit_ms, as_of_ms - query.age_ms)
+    return limit_ms
 
 
-def _asked(view: "View", query: Query, now_ms: int) -> tuple[int, int]:
-    """The range asked for, before it is cut or widened."""
-    if query.window_ms is None:
-        if query.from_ms is None or query.to_ms is None:
-            raise ValueError("a query needs a window, or both bounds")
-        return query.from_ms, query.to_ms
-    shelf = view.shelf(query.metric.source.topic)
-    _, limit_ms = _limit(view, query)
-    bounds = window_bounds(shelf, query.window_ms, now_ms, limit_ms)
-    return bounds.from_ms, bounds.to_ms
+def _asked(view: "View", query: Query, now_ms: int, limit_ms: int) -> tuple[int, int]:
+    """The range asked for; a window lies before the limit, a range is cut there later."""
+    if query.window_ms is not None:
+        shelf = view.shelf(query.metric.source.topic)
+        bounds = window_bounds(shelf, query.window_ms, now_ms, limit_ms)
+        return bounds.from_ms, bounds.to_ms
+    if query.from_ms is None or query.to_ms is None:
+        raise ValueError("a query needs a window, or both bounds")
+    return query.from_ms, query.to_ms
 
 
 def _span(view: "View", query: Query, now_ms: int, largest: Size) -> Cover:
     """The buckets to read."""
-    from_ms, to_ms = _asked(view, query, now_ms)
-    limited, limit_ms = _limit(view, query)
-    if limited and limit_ms is None:
-        return Cover(from_ms, from_ms, [])
-    shelf = view.shelf(query.metric.source.topic)
+    limit_ms = _limit(view, query)
     if limit_ms is None:
-        return cover(shelf, from_ms, to_ms, largest=largest)
+        return _nothing(view, query, now_ms)
+    from_ms, to_ms = _asked(view, query, now_ms, limit_ms)
+    shelf = view.shelf(query.metric.source.topic)
     return cover(shelf, from_ms, to_ms, limit_ms=limit_ms, largest=largest)
+
+
+def _nothing(view: "View", query: Query, now_ms: int) -> Cover:
+    """No bucket at all, where the range begins."""
+    from_ms, _ = _asked(view, query, now_ms, EPOCH_MAX_MS)
+    return Cover(from_ms, from_ms, [])
 
 
 def _kept_window(
@@ -135,15 +146,15 @@ def _kept_window(
 ) -> tuple[Cover, Iterable[tuple[Labels, Vector]]]:
     window = view.window(query.metric, query.window_ms or 0, query.state, now_ms)
     if window is None:
-        from_ms, _ = _asked(view, query, now_ms)
-        return Cover(from_ms, from_ms, []), ()
+        return _nothing(view, query, now_ms), ()
     return Cover(window.bounds.from_ms, window.bounds.to_ms, []), window.vectors.items()
 
 
 def _kept_step(view: "View", query: Query, step: Size, now_ms: int) -> Size:
     """The step asked for, or the finest that is still kept all along the range."""
     shelf = view.shelf(query.metric.source.topic)
-    from_ms, _ = _asked(view, query, now_ms)
+    limit_ms = _limit(view, query)
+    from_ms, _ = _asked(view, query, now_ms, EPOCH_MAX_MS if limit_ms is None else limit_ms)
     return max(step, shelf.finest(max(from_ms, shelf.oldest_ms)))
 
 
@@ -181,10 +192,6 @@ def _tally(
         tally = tallies[group] = Tally()
         figures.add(tally, algebra.unpack(algebra.total(many)))
     return tallies
-
-
-def _sums(algebra: Algebra, vectors: Mapping[Group, list[Vector]]) -> dict[Group, Vector]:
-    return {group: algebra.total(many) for group, many in vectors.items()}
 
 
 def _gather(

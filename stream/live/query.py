@@ -109,8 +109,8 @@ class Status:
 
 
 class TooManyRowsError(Exception):
-    """A series would have more rows than anybody may ask for; `rows` is how many."""
+    """A series would have more rows than anybody may ask for: at least `rows`."""
 
     def __init__(self, rows: int) -> None:
-        super().__init__(f"{rows} rows, at most {MAX_SERIES_ROWS}: take a longer step")
+        super().__init__(f"more than {MAX_SERIES_ROWS} rows: take a longer step or fewer groups")
         self.rows = rows

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
 
@@ -33,6 +34,7 @@ from stream.live.view import View
 _BLOCK_MS = 250
 _ENTRIES_AT_ONCE = 64
 _GATHER_S = 0.02  # steps of many partitions come close together: one wake-up for them
+_LONGEST_WAIT_S = 0.5
 _LOADS_AT_ONCE = 4
 _RETRY_LOAD_S = 0.25
 _SUSPECT_AFTER_MS = 3_000
@@ -97,7 +99,8 @@ class Reader:
             self._news.clear()
             began_s = time.monotonic()
             self._view.publish()
-            await asyncio.sleep(max(_GATHER_S, 3 * (time.monotonic() - began_s)))
+            took_s = time.monotonic() - began_s
+            await asyncio.sleep(min(max(_GATHER_S, 3 * took_s), _LONGEST_WAIT_S))
 
     async def _keep_following(self) -> None:
         wait_s = _BACKOFF_S[0]
@@ -106,6 +109,9 @@ class Reader:
             try:
                 await self._follow()
             except* (TimeoutError, RedisError, OSError) as group:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # a time-out may hide that it is over
+                    raise asyncio.CancelledError from None
                 _log.warning("redis is away: %s", group.exceptions[0])
             if time.monotonic() - began_s > 2 * _BACKOFF_S[1]:
                 wait_s = _BACKOFF_S[0]
@@ -156,7 +162,8 @@ class Reader:
         if cursor is None or now_ms - (redis_ms(cursor.id) or 0) < _SUSPECT_AFTER_MS:
             return
         position = await read_position(redis, known.keys)
-        if known.cursor is cursor and position != (cursor.fill, cursor.step):
+        joined = position is not None and position[0] == cursor.fill and position[1] >= cursor.step
+        if known.cursor is cursor and not joined:
             self._lose(place)
 
     def _lose(self, place: TopicPartition) -> None:
@@ -229,7 +236,9 @@ class Reader:
                     self._view.hear(place, heard_ms)
             self._news.set()
         except GapError:
-            pass
+            pass  # replaced or lost while it was read: the next look finds out
+        except (msgspec.MsgspecError, LookupError, ValueError) as error:
+            _log.warning("%s/%s cannot be read: %r", place.topic, place.partition, error)
         finally:
             known.loading = False
             known.load_after_s = time.monotonic() + _RETRY_LOAD_S

@@ -7,6 +7,7 @@ changed. Whoever follows (sliding windows) is told each difference. Knows nothin
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ Pairs = Sequence[tuple[bytes, bytes]]
 _NO_BUCKET: Mapping[Labels, Cell] = {}
 _SLICE = 1_000
 _MANY = 20_000
+_REMEMBERED = 50_000  # what becomes a cell now is what it was at the next change
 _decode_labels = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 
 
@@ -70,6 +72,7 @@ class Store:
 
     def __init__(self, algebra: Algebra) -> None:
         self.algebra = algebra
+        self._decode = lru_cache(_REMEMBERED)(partial(decode_vectors, algebra))
         self._pictures: dict[int, Picture] = {}
         self._buckets: dict[int, dict[int, Bucket]] = {}
         self._before: dict[int, dict[Place, dict[bytes, bytes]]] = {}
@@ -138,18 +141,25 @@ class Store:
                 self._apply(place, deltas)
             self._pictures[partition] = picture
 
+    def drop(self, partition: int) -> None:
+        """Take a partition that is no more out of the sums."""
+        self.settle()
+        old = self._pictures.pop(partition, Picture())
+        for labels, place, changes in _differences(old, Picture()):
+            self._apply(place, self._deltas(labels, changes))
+
     def _deltas(
         self, labels: Mapping[bytes, Labels], changes: Iterable[tuple[bytes, bytes, bytes]]
     ) -> Iterable[tuple[Labels, Vector, Vector]]:
         """Differences of cells, from (label id, old bytes, new bytes)."""
-        algebra = self.algebra
+        algebra, decode = self.algebra, self._decode
         nothing, minus = (algebra.zero, algebra.zero), algebra.minus
         for label, was, becomes in changes:
             if was == becomes:
                 continue
-            live, settled = decode_vectors(algebra, becomes) if becomes else nothing
+            live, settled = decode(becomes) if becomes else nothing
             if was:
-                old_live, old_settled = decode_vectors(algebra, was)
+                old_live, old_settled = decode(was)
                 live, settled = minus(live, old_live), minus(settled, old_settled)
             yield labels[label], live, settled
 
@@ -159,10 +169,11 @@ class Store:
         bucket = starts.setdefault(start_ms, {})
         follower, plus = self._follower, self.algebra.plus
         told = follower is not None and follower.wants(size, start_ms)
-        for labels, live, settled in deltas:
+        for labels, more_live, more_settled in deltas:
             if told and follower is not None:
-                follower.change(labels, live, settled)
+                follower.change(labels, more_live, more_settled)
             held = bucket.get(labels)
+            live, settled = more_live, more_settled
             if held is not None:
                 live, settled = plus(held[0], live), plus(held[1], settled)
             if live or settled:

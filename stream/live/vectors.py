@@ -7,7 +7,6 @@ few of them used, and stay maps. Only an algebra looks inside a vector. Pure.
 """
 
 from collections.abc import Iterable
-from operator import lshift
 from typing import Any, Protocol
 
 from stream.core.catalogue import Source
@@ -60,7 +59,10 @@ class Lanes:
 
     def pack(self, values: Values) -> Vector:
         """The vector of a map of fields."""
-        return sum(map(lshift, values.values(), map(self._shifts.__getitem__, values)))
+        shifts, vector = self._shifts, 0
+        for index, n in values.items():
+            vector += n << shifts[index]
+        return vector
 
     def unpack(self, vector: Vector) -> Values:
         """The fields that are not zero."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from stream.core.buckets import Calendar, Size
+from stream.core.buckets import EPOCH_MAX_MS, Calendar, Size
 from stream.core.catalogue import LIVE, SESSIONS, SETTLED, SOURCES, Metric, Source
 from stream.core.cells import Values
 from stream.core.records import TopicPartition
@@ -129,13 +129,13 @@ class View:
 
     def window(self, metric: Metric, window_ms: int, state: str, now_ms: int) -> Window | None:
         """Sums of a standard window by label set; None: settled, and nothing has settled yet."""
-        limit_ms = None
-        if state == SETTLED:
-            limit_ms = self.settled_through_ms(metric)
-            if limit_ms is None:
-                return None
-        family = settling_family(metric) if state == SETTLED else ""
-        return self._window(metric.source.topic, window_ms, state, family, now_ms, limit_ms)
+        if state == LIVE:
+            return self._window(metric.source.topic, window_ms, LIVE, "", now_ms, EPOCH_MAX_MS)
+        limit_ms = self.settled_through_ms(metric)
+        if limit_ms is None:
+            return None
+        family = settling_family(metric)
+        return self._window(metric.source.topic, window_ms, SETTLED, family, now_ms, limit_ms)
 
     def totals(self, source: Source) -> Mapping[Labels, Values]:
         """The sums of all time, by label set: counters that are never taken back."""
@@ -145,7 +145,7 @@ class View:
 
     def active_sessions(self, now_ms: int) -> Mapping[Labels, int]:
         """Open sessions with an interaction in the last five minutes, by label set."""
-        window = self._window(SESSIONS.topic, _ACTIVE_WINDOW_MS, LIVE, "", now_ms, None)
+        window = self._window(SESSIONS.topic, _ACTIVE_WINDOW_MS, LIVE, "", now_ms, EPOCH_MAX_MS)
         active = SESSIONS.index["active"]
         return {labels: sums[active] for labels, sums in window.sums.items() if active in sums}
 
@@ -187,6 +187,7 @@ class View:
         }
         for place in self._partitions.keys() - places:
             del self._partitions[place]
+            self._stores[place.topic].drop(place.partition)
         for place in places - self._partitions.keys():
             self._partitions[place] = _Partition()
 
@@ -251,7 +252,7 @@ class View:
         return (p for place, p in self._partitions.items() if place.topic == topic)
 
     def _window(
-        self, topic: str, window_ms: int, state: str, family: str, now_ms: int, limit_ms: int | None
+        self, topic: str, window_ms: int, state: str, family: str, now_ms: int, limit_ms: int
     ) -> Window:
         bounds = window_bounds(self.shelf(topic), window_ms, now_ms, limit_ms)
         return self._windows[topic].at((window_ms, state, family), bounds)

@@ -7,7 +7,7 @@ the merged cells of one source, no clock: every look says where the window lies 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from stream.core.buckets import WIDTH_MS, WINDOWS_MS, Size
+from stream.core.buckets import EPOCH_MAX_MS, WIDTH_MS, WINDOWS_MS, Size
 from stream.core.catalogue import LIVE
 from stream.core.cells import Values
 from stream.live.cover import FINE_TO_COARSE, Shelf
@@ -35,7 +35,9 @@ def grain(window_ms: int) -> Size:
     return Size.M1 if window_ms <= _DAY_MS else Size.H1
 
 
-def window_bounds(shelf: Shelf, window_ms: int, now_ms: int, limit_ms: int | None = None) -> Bounds:
+def window_bounds(
+    shelf: Shelf, window_ms: int, now_ms: int, limit_ms: int = EPOCH_MAX_MS
+) -> Bounds:
     """A window that ends with the bucket around `now_ms`, or at a limit if that is earlier.
 
     Coarser buckets are taken where those of its grain are no longer kept at its beginning.
@@ -47,11 +49,10 @@ def window_bounds(shelf: Shelf, window_ms: int, now_ms: int, limit_ms: int | Non
     return _bounds(shelf, Size.D1, window_ms, now_ms, limit_ms)
 
 
-def _bounds(shelf: Shelf, size: Size, window_ms: int, now_ms: int, limit_ms: int | None) -> Bounds:
+def _bounds(shelf: Shelf, size: Size, window_ms: int, now_ms: int, limit_ms: int) -> Bounds:
     calendar = shelf.calendar
     to_ms = calendar.end(size, calendar.start(size, now_ms))
-    if limit_ms is not None:
-        to_ms = min(to_ms, calendar.start(size, limit_ms))
+    to_ms = min(to_ms, calendar.start(size, limit_ms))
     return Bounds(calendar.start(size, to_ms - window_ms), to_ms, size)
 
 

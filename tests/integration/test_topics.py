@@ -74,7 +74,7 @@ async def test_a_topic_that_cannot_be_made_is_a_clear_error(
     if every_kafka.kind == "embedded":
         return  # it takes any number of replicas
     impossible = Plan(plan.ledgers, plan.dead_letters, 3, replication=5)
-    with pytest.raises(UserError, match="5 replicas.* cannot be created"):
+    with pytest.raises(UserError, match=r"5 replicas.* cannot be created"):
         await ensure_topics(admin, impossible)
 
 

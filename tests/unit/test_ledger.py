@@ -282,6 +282,22 @@ async def test_what_is_held_is_void_when_the_log_was_made_again(world: World) ->
     assert (got.kept, got.entries) == (False, {b"b": b"1"})
 
 
+async def test_what_is_held_is_void_when_the_log_was_made_again_and_is_still_short(
+    world: World,
+) -> None:
+    for _ in range(4):
+        await world.a.claim(0)
+    await world.a.flush(0, {b"a": b"1"}, 0, 1)
+    held = world.a.release(0)
+    for claims in range(1, 6):
+        world.records.clear()
+        for _ in range(claims):
+            await world.b.claim(0)
+        await world.b.flush(0, {b"b": b"1"}, 0, 1)
+        got = await world.a.claim(0, held)
+        assert (got.kept, got.entries) == (False, {b"b": b"1"})
+
+
 async def test_what_is_held_is_void_after_a_reset(world: World) -> None:
     await world.a.claim(0)
     await world.a.flush(0, {b"a": b"1"}, 0, 1)
@@ -310,6 +326,28 @@ async def test_what_lies_before_a_complete_round_is_deleted(world: World) -> Non
         assert world.partitions[0].start == {2: 1, 3: 1, 4: 1, 5: 4}.get(at, 0)
     got = await world.b.claim(0)
     assert got.entries == {b"\0": b"3", b"\1": b"4", b"\2": b"5"}
+
+
+async def test_a_round_begins_with_the_first_record_of_a_flush(world: World) -> None:
+    await world.a.claim(0)
+    table = dict.fromkeys([b"a", b"b", b"c", b"d", b"e"], b"1")
+    await world.a.flush(0, table, 0, 1, round_done=True)
+    await world.a.flush(0, table, 1, 2, round_done=True)
+    await settle(world)
+    assert world.partitions[0].start == 4
+    assert (await world.b.claim(0)).entries == table
+
+
+async def test_an_owner_whose_log_was_cut_beyond_it_is_fenced(world: World) -> None:
+    """The claim of its successor may be among what was deleted."""
+    await world.a.claim(0)
+    await world.a.flush(0, {b"a": b"1"}, 0, 1)
+    await world.b.claim(0)
+    await world.b.flush(0, {b"a": b"2"}, 1, 2, round_done=True)
+    await settle(world)
+    assert world.partitions[0].start == 3
+    with pytest.raises(Fenced):
+        await world.a.flush(0, {b"a": b"3"}, 1, 2)
 
 
 async def test_a_new_owner_begins_its_own_round(world: World) -> None:
