@@ -246,8 +246,8 @@ def _check_money(event: Event) -> None:
 def _parse(value: bytes) -> object:
     try:
         return msgspec.json.decode(value)
-    except msgspec.ValidationError:  # well-formed, but a number is too large for a float
-        return json.loads(value)
+    except msgspec.ValidationError:  # well-formed, but a number is too large
+        return json.loads(value, parse_int=str)
 
 
 def _kinds(event: type[Event]) -> tuple[str, ...]:

@@ -19,12 +19,16 @@ class Guard:
         """How many of the next `count` records are taken before the partition is paused.
 
         `unreadable` are the positions of unreadable records among them, in order. The record that
-        tips the scales is still taken; all of them are where nothing does.
+        tips the scales (an unreadable one, or the one that makes the window full for the first
+        time) is still taken; all of them are where nothing does.
         """
-        for position in unreadable:
+        bad, full = set(unreadable), WINDOW - 1 - self.seen
+        looks = sorted({*bad, full}) if 0 <= full < count else unreadable
+        for position in looks:
             number = self.seen + position
-            self._bad.append(number)
-            while self._bad[0] <= number - WINDOW:
+            if position in bad:
+                self._bad.append(number)
+            while self._bad and self._bad[0] <= number - WINDOW:
                 self._bad.popleft()
             if number + 1 >= WINDOW and len(self._bad) * 2 > WINDOW:
                 self.seen = number + 1

@@ -1,6 +1,7 @@
 """The whole way, on every broker and store: what was sent is what the API says, to the last one."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,8 @@ async def test_a_worker_killed_again_and_again_counts_every_record_once(system, 
     system.server()
     await system.ready()
     sender = system.run(
-        *("simulate", "--seed", "11", "--speed", "10", "--count", "60000", "--rate", "400"),
-        *("--scenario", "mixed", "--truth", str(truth_file)),
+        *("simulate", "--seed", "11", "--speed", "8", "--count", "60000", "--rate", "400"),
+        *("--start", str(time.time_ns() // 1_000_000 - 3_600_000), "--truth", str(truth_file)),
     )
     for killed_at in (5_000, 20_000, 40_000):
         await system.counted(killed_at)

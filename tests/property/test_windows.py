@@ -18,7 +18,7 @@ from stream.live.vectors import Labels, Lanes, Maps, algebra_of
 from stream.live.windows import Windows, grain, summed, window_bounds
 
 NOW_MS = 1_743_200_400_000  # an hour before the day on which Berlin's clocks change
-LABELS = [("a", "x", "1"), ("a", "y", "1"), ("b", "x", "2")]
+LABELS: list[Labels] = [("a", "x", "1"), ("a", "y", "1"), ("b", "x", "2")]
 HUGE = 10**18
 
 values = st.dictionaries(st.integers(0, 18), st.integers(-HUGE, HUGE).filter(bool), max_size=4)
