@@ -3,6 +3,7 @@
 Values are sparse maps from field index (see the catalogue and the sketch) to a non-zero integer.
 The encoding is the same in the ledger and in the read model: a msgpack array `[live]`,
 `[live, settled]`, or `[live, true]` where both are equal, as they are in most buckets of the past.
+Sums that no 64 bits hold (of absurd amounts of money) are texts, and a third element says so.
 """
 
 import struct
@@ -22,9 +23,12 @@ def encode_cell(live: Values, settled: Values) -> bytes:
     """Bytes of a cell; zero entries are left out by the caller's sums or here."""
     live = {i: n for i, n in live.items() if n}
     settled = {i: n for i, n in settled.items() if n}
-    if not settled:
-        return _encode([live])
-    return _encode([live, True if settled == live else settled])
+    try:
+        if not settled:
+            return _encode([live])
+        return _encode([live, True if settled == live else settled])
+    except OverflowError:
+        return _encode([_texts(live), _texts(settled), True])
 
 
 def decode_cell(raw: bytes) -> tuple[Values, Values]:
@@ -32,7 +36,17 @@ def decode_cell(raw: bytes) -> tuple[Values, Values]:
     parts = _decode(raw)
     if len(parts) == 1:
         return parts[0], {}
+    if len(parts) == 3:
+        return _numbers(parts[0]), _numbers(parts[1])
     return parts[0], dict(parts[0]) if parts[1] is True else parts[1]
+
+
+def _texts(values: Values) -> dict[int, str]:
+    return {index: str(n) for index, n in values.items()}
+
+
+def _numbers(texts: dict[int, str]) -> Values:
+    return {index: int(text) for index, text in texts.items()}
 
 
 def add(values: Values, delta: Values, sign: int = 1) -> None:

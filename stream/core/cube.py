@@ -4,13 +4,22 @@ Counting goes to 10 s buckets in memory; a roll adds them up into all sizes that
 removes the buckets that are not. Adding is commutative, so nothing here depends on when it rolls.
 """
 
+from array import array
 from collections.abc import Iterable
 
 import msgspec
 
 from stream.core.buckets import RETENTION_MS, Calendar, Size, expired
 from stream.core.catalogue import OTHER, Source
-from stream.core.cells import Values, add, cell_key, decode_cell, encode_cell, label_key
+from stream.core.cells import (
+    Values,
+    add,
+    cell_key,
+    decode_cell,
+    encode_cell,
+    label_key,
+    parse_cell_key,
+)
 from stream.core.table import Table
 
 _COARSE = (Size.S10, Size.M1, Size.H1, Size.D1)
@@ -26,7 +35,7 @@ class Cube:
         self._table = table
         self._max_labels = max_labels
         self._labels: dict[tuple[str, ...], int] = {}
-        self._buckets: set[tuple[Size, int]] = set()
+        self._buckets: dict[tuple[Size, int], array[int]] = {}
         self._live: _Pending = {}
         self._settled: _Pending = {}
         self._moments: _Pending = {}
@@ -80,17 +89,27 @@ class Cube:
                 add(live, old_live)
                 add(settled, old_settled)
             if live or settled:
+                if raw is None:
+                    self._note(key)
                 self._table.put(key, encode_cell(live, settled))
             else:
                 self._table.delete(key)
         self._live, self._settled, self._moments, self._totals = {}, {}, {}, {}
         self._expire(clock_ms)
 
-    def load(self, labels: Iterable[tuple[int, bytes]], cells: Iterable[tuple[int, int]]) -> None:
-        """Take up label sets (id, encoded) and the (size, start) of cells from a ledger."""
+    def load(self, labels: Iterable[tuple[int, bytes]], cells: Iterable[bytes]) -> None:
+        """Take up label sets (id, encoded) and the keys of cells from a ledger."""
         for number, raw in labels:
             self._labels[tuple(msgspec.msgpack.decode(raw))] = number
-        self._buckets = {(Size(size), start) for size, start in cells if size != Size.ALL}
+        self._buckets = {}
+        for key in cells:
+            self._note(key)
+
+    def _note(self, key: bytes) -> None:
+        """Remember which labels a bucket has; one that comes and goes may be noted twice."""
+        size, start_ms, label = parse_cell_key(key)
+        if size != Size.ALL:
+            self._buckets.setdefault((Size(size), start_ms), array("I")).append(label)
 
     def _rolled(self, clock_ms: int) -> dict[bytes, tuple[Values, Values]]:
         cells: dict[bytes, tuple[Values, Values]] = {}
@@ -119,7 +138,6 @@ class Cube:
         start_ms = self._calendar.start(size, at_ms)
         if expired(self._calendar.end(size, start_ms), size, clock_ms):
             return
-        self._buckets.add((size, start_ms))
         add(cells.setdefault(cell_key(size, start_ms, label), ({}, {}))[which], values)
 
     def _expire(self, clock_ms: int) -> None:
@@ -130,8 +148,7 @@ class Cube:
             and expired(self._calendar.end(size, start_ms), size, clock_ms)
         ]
         for size, start_ms in gone:
-            self._buckets.discard((size, start_ms))
-            for label in range(len(self._labels)):
+            for label in self._buckets.pop((size, start_ms)):
                 self._table.delete(cell_key(size, start_ms, label))
 
 

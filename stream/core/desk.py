@@ -61,8 +61,8 @@ class Desk:
             if raw is None:
                 continue
             ticket = _decode(raw)
-            if ticket.timer_ms < before_ms:
-                ticket.timer_ms = 0
+            if ticket.timer_ms is not None and ticket.timer_ms < before_ms:
+                ticket.timer_ms = None
             self._count(ticket, -1)
             self._store(key, ticket, before_ms)
 
@@ -78,7 +78,9 @@ class Desk:
         """Take up recovered tickets."""
         for key, raw in items:
             self._kept += 1
-            self._wheel.add(key, _decode(raw).timer_ms)
+            timer_ms = _decode(raw).timer_ms
+            if timer_ms is not None:
+                self._wheel.add(key, timer_ms)
 
     @property
     def open(self) -> int:
@@ -131,7 +133,8 @@ class Desk:
             else:
                 ticket = _decode(raw)
             self._touched[key] = ticket
-            self._dues[key] = ticket.timer_ms or self._next_look(ticket)
+            timer_ms = ticket.timer_ms
+            self._dues[key] = self._next_look(ticket) if timer_ms is None else timer_ms
             self._count(ticket, -1)
         return ticket
 
@@ -144,7 +147,7 @@ class Desk:
             self._table.delete(key)
             return
         due_ms = max(self._next_look(ticket), before_ms)
-        if not ticket.timer_ms or due_ms < ticket.timer_ms:
+        if ticket.timer_ms is None or due_ms < ticket.timer_ms:
             ticket.timer_ms = due_ms
             self._wheel.add(key, due_ms)
         self._table.put(key, _encode(ticket))

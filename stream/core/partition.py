@@ -9,19 +9,27 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.core.buckets import RETENTION_MS, Calendar, Size, expired
 from stream.core.catalogue import SOURCES
-from stream.core.cells import parse_cell_key, parse_label_key
+from stream.core.cells import parse_label_key
 from stream.core.clicks import Clicks
 from stream.core.cube import Cube
 from stream.core.dedupe import DUPLICATE, UNCHECKED, Dedupe, Times
 from stream.core.desk import Desk
-from stream.core.events import Event, EventDecoder, Fault, SessionEvent, TicketEvent
+from stream.core.events import (
+    Event,
+    EventDecoder,
+    Fault,
+    SessionEvent,
+    TicketEvent,
+    Timestamp,
+)
 from stream.core.guard import Guard
 from stream.core.records import UNREADABLE, Drop, Outcome, Reason, RecordBatch
 from stream.core.rules import FUTURE_TOLERANCE_MS, Rules
@@ -61,15 +69,15 @@ class Partition:
         self.guard = Guard()
         self.dedupe = Dedupe(rules.dedupe_horizon_ms, rules.dedupe_max_ids)
         self.cube = Cube(SOURCES[topic], calendar, self.table, rules.max_label_sets)
-        self._fold: Any = self._make_fold(topic, calendar)
+        self._fold = self._make_fold(topic, calendar)
         self._moved = False
 
-    def _make_fold(self, topic: str, calendar: Calendar) -> Fold:
+    def _make_fold(self, topic: str, calendar: Calendar) -> Fold[Any]:
         if topic == "clicks":
-            return Clicks(self.cube)  # type: ignore[return-value]
+            return Clicks(self.cube)
         if topic == "sessions":
-            return Visitors(Frame(self.rules, calendar), self.table, self.cube)  # type: ignore[return-value]
-        return Desk(self.rules, self.table, self.cube)  # type: ignore[return-value]
+            return Visitors(Frame(self.rules, calendar), self.table, self.cube)
+        return Desk(self.rules, self.table, self.cube)
 
     @property
     def is_paused(self) -> bool:
@@ -84,7 +92,7 @@ class Partition:
     @property
     def open_items(self) -> int:
         """Open sessions, or kept tickets."""
-        return int(self._fold.open)
+        return self._fold.open
 
     def fold(self, batch: RecordBatch) -> Folded:
         """Count the records of a batch at or after the position, and move the position.
@@ -96,12 +104,10 @@ class Partition:
             return folded
         first = bisect_left(batch.offsets, self.position)
         events = [self._decoder.decode(value) for value in batch.values[first:]]
-        faults = [i for i, e in enumerate(events) if isinstance(e, Fault)]
-        unreadable = [i for i in faults if events[i].reason in UNREADABLE]  # type: ignore[union-attr]
+        faults = [(i, event) for i, event in enumerate(events) if isinstance(event, Fault)]
+        unreadable = [i for i, fault in faults if fault.reason in UNREADABLE]
         taken = self.guard.admit(unreadable, len(events))
-        for i in faults:
-            if i < taken:
-                folded.drops.append(Drop(batch.offsets[first + i], *events[i]))  # type: ignore[misc]
+        folded.drops += [Drop(batch.offsets[first + i], *fault) for i, fault in faults if i < taken]
         if taken:
             self._count(batch, first, events[:taken], folded)
         whole = taken == len(events) and not self.is_paused
@@ -151,8 +157,7 @@ class Partition:
         """Instants before which all figures are final, by family of metrics."""
         if self.settled_ms == _BEFORE_ALL:
             return {}
-        through: dict[str, int] = self._fold.settled_through(self.settled_ms)
-        return through
+        return self._fold.settled_through(self.settled_ms)
 
     def _count(
         self, batch: RecordBatch, first: int, events: Sequence[Event | Fault], folded: Folded
@@ -199,13 +204,13 @@ class Partition:
         batch: RecordBatch,
         first: int,
         events: Sequence[Event | Fault],
-        chosen: Any,
+        chosen: NDArray[np.intp],
         times: Times,
         clocks: Times,
         folded: Folded,
     ) -> None:
         picked = chosen.tolist()
-        own: list[Event] = [events[i] for i in picked]  # type: ignore[misc]
+        own = cast("list[Event]", [events[i] for i in picked])
         own_times, own_clocks = times[chosen], clocks[chosen]
         judged = self.dedupe.judge([event.event_id for event in own], own_times, own_clocks)
         verdicts = judged.verdicts
@@ -273,9 +278,11 @@ class Partition:
 
     def load(self, entries: Mapping[bytes, bytes]) -> None:
         """Take up the state that a ledger holds; ValueError if it is of another format or rules."""
+        if not entries:
+            return
         meta = entries.get(META)
         if meta is None:
-            return
+            raise ValueError("the ledger has entries but does not say how far it goes")
         version, definition_id, *rest = msgspec.msgpack.decode(meta)
         if version != FORMAT:
             raise ValueError(f"the ledger has format {version}, this version reads {FORMAT}")
@@ -291,7 +298,7 @@ class Partition:
         self.dedupe.load(dedupe, kinds[b"d"])
         self.cube.load(
             ((parse_label_key(key), value) for key, value in kinds[b"l"]),
-            (parse_cell_key(key)[:2] for key, _ in kinds[b"c"]),
+            (key for key, _ in kinds[b"c"]),
         )
         self._fold.load(iter(kinds[b"i"]))
 
@@ -304,8 +311,8 @@ def _by_kind(entries: Mapping[bytes, bytes]) -> dict[bytes, list[tuple[bytes, by
     return kinds
 
 
-def _time_of(event: Event | Fault) -> int:
-    return _BEFORE_ALL if isinstance(event, Fault) else event.timestamp  # type: ignore[return-value]
+def _time_of(event: Event | Fault) -> Timestamp:
+    return _BEFORE_ALL if isinstance(event, Fault) else event.timestamp
 
 
 def _key_of(event: Event) -> bytes:

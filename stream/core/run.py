@@ -13,6 +13,7 @@ TOO_LATE, LATE = 3, 4
 """Verdicts beside those of the dedupe."""
 
 E_co = TypeVar("E_co", covariant=True)
+E_contra = TypeVar("E_contra", contravariant=True)
 
 
 @dataclass(slots=True)
@@ -49,10 +50,10 @@ class Run(Generic[E_co]):
         )
 
 
-class Fold(Protocol):
+class Fold(Protocol[E_contra]):
     """What a topic does with its events. State is in the partition's table and cube."""
 
-    def fold(self, run: Run[object]) -> None:
+    def fold(self, run: Run[E_contra]) -> None:
         """Count a run."""
 
     def settle(self, before_ms: int, watermark_ms: int) -> None:
@@ -63,3 +64,7 @@ class Fold(Protocol):
 
     def load(self, items: Iterator[tuple[bytes, bytes]]) -> None:
         """Take up the items of a recovered table."""
+
+    @property
+    def open(self) -> int:
+        """Items that are kept because they may still change."""

@@ -18,6 +18,10 @@ from stream.core.cells import Values
 from stream.core.rules import Rules
 
 
+_MAX_MICROS = (1 << 63) - 1
+"""What a visit is worth at most, or it could not be written."""
+
+
 class Kind(IntEnum):
     """Session event types; the first three are interactions."""
 
@@ -33,7 +37,9 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
 
     `active` is the last sign of life, pings included; `closed` the time of an `end`; `second` and
     `converted` the delays of the second interaction and of the first conversion, -1 where there is
-    none. A settled visit is kept only to know what would change it.
+    none. `turn` counts the visitor's interactions up to this visit's latest: it tells which of two
+    visits was the last to be active at one instant. A settled visit is kept only to know what would
+    change it, and what it keeps from joining an older one.
     """
 
     session_id: str | None
@@ -48,6 +54,7 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
     second: int = -1
     converted: int = -1
     closed: int = -1
+    turn: int = 0
     settled: bool = False
 
     @property
@@ -70,14 +77,14 @@ class Mark(msgspec.Struct, array_like=True, gc=False):
 class Visitor(msgspec.Struct, array_like=True, gc=False):
     """All that is kept of a visitor.
 
-    `timer_ms` is when it is looked at again, 0 for never; no mark may come before `floor_ms` any
-    more (0 while the watermark alone says so).
+    `timer_ms` is when it is looked at again; no mark may come before `floor_ms` any more (None
+    while the watermark alone says so).
     """
 
     visits: list[Visit]
     marks: list[Mark]
-    timer_ms: int = 0
-    floor_ms: int = 0
+    timer_ms: int | None = None
+    floor_ms: int | None = None
 
 
 def order(mark: Mark) -> tuple[int, bool, str]:
@@ -117,6 +124,12 @@ class Frame(NamedTuple):
             due_ms = min(due_ms, self.calendar.day(first_ms)[1] - 1)
         return due_ms
 
+    def until_ms(self, visit: Visit) -> int:
+        """The last instant at which a visit matters: full, it still takes no event from others."""
+        if visit.closed >= 0:
+            return visit.first_ms + visit.closed
+        return visit.first_ms + visit.active + self.timeout_ms(visit)
+
 
 def play(visits: list[Visit], marks: list[Mark], frame: Frame) -> list[Visit | None]:
     """Play marks in canonical order onto visits, in place; new visits are appended.
@@ -124,15 +137,18 @@ def play(visits: list[Visit], marks: list[Mark], frame: Frame) -> list[Visit | N
     Returns the visit that each mark belongs to, None for a ping or an end that belongs to none.
     """
     owners: list[Visit | None] = []
+    turn = max([visit.turn for visit in visits], default=0)
     for mark in marks:
         visit = _held_together(visits, mark, frame)
-        if visit is not None and frame.is_full(visit, mark.at_ms):
+        if visit is not None and (visit.settled or frame.is_full(visit, mark.at_ms)):
             visit = None
         if visit is None and mark.kind <= Kind.conversion:
             visit = Visit(mark.session_id, mark.label, mark.at_ms)
             visits.append(visit)
         if visit is not None:
             join(visit, mark)
+            if mark.kind <= Kind.conversion:
+                visit.turn = turn = turn + 1
         owners.append(visit)
     return owners
 
@@ -186,10 +202,13 @@ def around(visitor: Visitor, mark: Mark, watermark_ms: int, frame: Frame) -> Vis
     return best[1] if best else None
 
 
-def would_change_settled(visitor: Visitor, mark: Mark, frame: Frame) -> bool:
-    """Whether an event would extend, or join, a visit that has settled."""
+def would_change_settled(visitor: Visitor, mark: Mark, watermark_ms: int, frame: Frame) -> bool:
+    """Whether an event would extend, or join, a visit that a silence settled.
+
+    Those that the watermark has passed are left to `around`: they may be forgotten by now.
+    """
     for visit in visitor.visits:
-        if not visit.settled:
+        if not visit.settled or frame.due_ms(visit) < watermark_ms:
             continue
         if mark.session_id is not None and mark.session_id != visit.session_id:
             continue
@@ -225,8 +244,12 @@ def settle(visitor: Visitor, before_ms: int, frame: Frame) -> list[Visit]:
 
 
 def forget(visitor: Visitor, watermark_ms: int, frame: Frame) -> None:
-    """Drop what no event at or after the watermark can reach: settled visits that are over."""
-    visitor.visits = [v for v in visitor.visits if not v.settled or frame.due_ms(v) >= watermark_ms]
+    """Drop settled visits that can make no difference to an event at or after the watermark."""
+    visitor.visits = [
+        visit
+        for visit in visitor.visits
+        if not visit.settled or frame.until_ms(visit) >= watermark_ms
+    ]
 
 
 def join(visit: Visit, mark: Mark) -> None:
@@ -249,23 +272,31 @@ def join(visit: Visit, mark: Mark) -> None:
         visit.actions += 1
     else:
         visit.conversions += 1
-        visit.value_micros += mark.value_micros
+        total = visit.value_micros + mark.value_micros
+        visit.value_micros = max(-_MAX_MICROS, min(total, _MAX_MICROS))
         visit.converted = delay if visit.converted < 0 else min(visit.converted, delay)
 
 
 def _held_together(visits: list[Visit], mark: Mark, frame: Frame) -> Visit | None:
-    """The open visit whose latest interaction is nearest before a mark, within its time-out."""
+    """The visit whose latest interaction is nearest before a mark, within its time-out.
+
+    It may be full or settled; then the mark belongs to no visit that there is.
+    """
     best: Visit | None = None
     for visit in visits:
-        if visit.closed >= 0 or visit.settled:
+        if visit.closed >= 0 or visit.first_ms > mark.at_ms:
             continue
         if mark.session_id is not None and visit.session_id != mark.session_id:
             continue
         if mark.at_ms - visit.first_ms - visit.active > frame.timeout_ms(visit):
             continue
-        if best is None or visit.first_ms + visit.last >= best.first_ms + best.last:
+        if best is None or _recency(visit) > _recency(best):
             best = visit
     return best
+
+
+def _recency(visit: Visit) -> tuple[int, int]:
+    return visit.first_ms + visit.last, visit.turn
 
 
 _I = SESSIONS.index

@@ -75,7 +75,7 @@ class Ticket(msgspec.Struct, array_like=True, gc=False):
     first: Resolution | None = None
     names: Names = (None, None)
     done: tuple[bool, bool, bool] = (False, False, False)
-    timer_ms: int = 0
+    timer_ms: int | None = None
 
 
 Facts = tuple[Fact | None, Fact | None, Fact | None]

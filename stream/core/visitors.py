@@ -38,6 +38,9 @@ _KINDS = {kind.name: kind for kind in Kind}
 MAX_MARKS = 1_000
 """A guard of memory: a visitor with more events within the lateness has its oldest half settled in
 order, as if the watermark had passed them."""
+MAX_VISITS = 500
+"""Another: of a visitor with more visits than that, the half that was silent longest settles at
+once and is forgotten; what comes for it later begins a visit of its own."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Visitor).decode
@@ -73,8 +76,8 @@ class Visitors:
             if raw is not None:
                 visitor = _decode(raw)
                 self._count(visitor, -1)
-                if visitor.timer_ms < before_ms:
-                    visitor.timer_ms = 0
+                if visitor.timer_ms is not None and visitor.timer_ms < before_ms:
+                    visitor.timer_ms = None
                 self._store(key, visitor, before_ms, watermark_ms)
 
     def settled_through(self, before_ms: int) -> dict[str, int]:
@@ -86,7 +89,8 @@ class Visitors:
         for key, raw in items:
             visitor = _decode(raw)
             self._watch(visitor, 1)
-            self._wheel.add(key, visitor.timer_ms)
+            if visitor.timer_ms is not None:
+                self._wheel.add(key, visitor.timer_ms)
 
     @property
     def open(self) -> int:
@@ -101,9 +105,12 @@ class Visitors:
         mark = self._mark(event)
         visitor = self._visitor(b"i" + event.visitor_id.encode())
         absorb(visitor, watermark_ms, self._frame)
-        if would_change_settled(visitor, mark, self._frame):
+        if len(visitor.visits) > MAX_VISITS:
+            self._thin(visitor, watermark_ms)
+        if would_change_settled(visitor, mark, watermark_ms, self._frame):
             return False
-        if mark.at_ms < watermark_ms or (visitor.floor_ms and mark.at_ms < visitor.floor_ms):
+        floor_ms = watermark_ms if visitor.floor_ms is None else max(visitor.floor_ms, watermark_ms)
+        if mark.at_ms < floor_ms:
             visit = around(visitor, mark, watermark_ms, self._frame)
             if visit is None:
                 return False
@@ -116,6 +123,24 @@ class Visitors:
         if mark.kind in _TOTALS:
             self._cube.total(mark.label, _TOTALS[mark.kind])
         return True
+
+    def _thin(self, visitor: Visitor, watermark_ms: int) -> None:
+        """Make room among the visits of a visitor who is not counted now."""
+        for visit in settle(visitor, watermark_ms, self._frame):
+            self._count_settled(visit)
+        forget(visitor, watermark_ms, self._frame)
+        if len(visitor.visits) <= MAX_VISITS:
+            return
+        silent = sorted(visitor.visits, key=lambda visit: visit.first_ms + visit.active)
+        gone = {id(visit) for visit in silent[: len(silent) // 2]}
+        for visit in visitor.visits:
+            if id(visit) in gone and not visit.settled:
+                self._count_settled(visit)
+        visitor.visits = [visit for visit in visitor.visits if id(visit) not in gone]
+
+    def _count_settled(self, visit: Visit) -> None:
+        self._count_live(visit, 1)
+        self._cube.settled(visit.first_ms, visit.label, counted(visit))
 
     def _mark(self, event: SessionEvent) -> Mark:
         assert isinstance(event.timestamp, int)
@@ -147,7 +172,7 @@ class Visitors:
             self._table.delete(key)
             return
         due_ms = self._next_look(visitor, before_ms, watermark_ms)
-        if not visitor.timer_ms or due_ms < visitor.timer_ms:
+        if visitor.timer_ms is None or due_ms < visitor.timer_ms:
             visitor.timer_ms = due_ms
             self._wheel.add(key, due_ms)
         self._table.put(key, _encode(visitor))
@@ -156,7 +181,8 @@ class Visitors:
         """When something of a visitor is due next, on the clock that settles."""
         ahead_ms = before_ms - watermark_ms  # the settling clock may have gone on over a pause
         now = current(visitor, self._frame)
-        dues = [self._frame.due_ms(v) + (ahead_ms if v.settled else 0) for v in now]
+        frame = self._frame
+        dues = [frame.until_ms(v) + ahead_ms if v.settled else frame.due_ms(v) for v in now]
         if not dues:  # a ping or an end that belongs to nothing yet
             dues = [visitor.marks[-1].at_ms + ahead_ms]
         return max(min(dues), before_ms)
@@ -164,12 +190,14 @@ class Visitors:
     def _count(self, visitor: Visitor, sign: int) -> None:
         """Count a visitor's visits, or take them back with sign -1."""
         for visit in current(visitor, self._frame):
-            if visit.settled:
-                continue
-            self._cube.live(visit.first_ms, visit.label, counted(visit), sign)
-            if visit.closed < 0:
-                self._cube.moment(visit.first_ms + visit.last, visit.label, _ACTIVE, sign)
-            self._unsettle(visit, sign)
+            if not visit.settled:
+                self._count_live(visit, sign)
+                self._unsettle(visit, sign)
+
+    def _count_live(self, visit: Visit, sign: int) -> None:
+        self._cube.live(visit.first_ms, visit.label, counted(visit), sign)
+        if visit.closed < 0:
+            self._cube.moment(visit.first_ms + visit.last, visit.label, _ACTIVE, sign)
 
     def _watch(self, visitor: Visitor, sign: int) -> None:
         for visit in current(visitor, self._frame):

@@ -49,12 +49,8 @@ class System:
 
     def rows(self, metric: str, by: str, **parameters: str) -> dict[str, tuple[int, int]]:
         """Numerator and denominator by one dimension."""
-        answer = self.get(
-            "/api/v1/query", metric=metric, by=by, **({"window": "30d"} | parameters)
-        )
-        return {
-            row["labels"][by]: (row["numerator"], row["denominator"]) for row in answer["rows"]
-        }
+        answer = self.get("/api/v1/query", metric=metric, by=by, **({"window": "30d"} | parameters))
+        return {row["labels"][by]: (row["numerator"], row["denominator"]) for row in answer["rows"]}
 
     async def ready(self, timeout_s: float = 60.0) -> None:
         """Wait until every partition is live."""

@@ -68,7 +68,9 @@ async def test_a_range_is_half_open_and_sums_all_partitions() -> None:
     row = only(answer)
     assert (row.numerator, row.denominator, row.labels) == (2, 101, {})
     assert row.value == 2 / 101
-    assert row.low is not None and row.high is not None and row.low < row.value < row.high
+    assert row.low is not None
+    assert row.high is not None
+    assert row.low < row.value < row.high
 
 
 async def test_a_range_is_widened_to_ten_seconds_at_the_finest() -> None:

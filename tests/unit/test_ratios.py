@@ -1,4 +1,4 @@
-"""Wilson's interval against values worked out elsewhere, and where there is none."""
+"""Wilson's interval at known points, and where there is none."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from stream.core.ratios import wilson
 @pytest.mark.parametrize(
     ("successes", "trials", "low", "high"),
     [
-        (8, 10, 0.4901625, 0.9433178),  # statsmodels: proportion_confint(8, 10, method="wilson")
+        (8, 10, 0.4901625, 0.9433178),
         (1, 10, 0.0178762, 0.4041500),
         (50, 100, 0.4038315, 0.5961685),
         (0, 10, 0.0, 0.2775328),

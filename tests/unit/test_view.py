@@ -237,9 +237,11 @@ async def test_windows_for_the_exporter() -> None:
     metric, sessions = METRICS["bounce_rate"], SESSIONS.index["sessions"]
     for state in (LIVE, SETTLED):
         window = view.window(metric, HOUR, state, NOW_MS)
-        assert window is not None and window.sums == {SPRING: {sessions: 2}}
+        assert window is not None
+        assert window.sums == {SPRING: {sessions: 2}}
     window = view.window(metric, HOUR, LIVE, NOW_MS + HOUR)
-    assert window is not None and window.sums == {}
+    assert window is not None
+    assert window.sums == {}
     nothing = await view_of([table])
     assert nothing.window(metric, HOUR, SETTLED, NOW_MS) is None
 
