@@ -1,6 +1,7 @@
 # make demo    everything on this machine: http://127.0.0.1:8000 (Ctrl-C ends it; DEMO="--no-events" …)
 # make test    what CI runs: style, types, import rules, dependencies, tests (TESTS="tests/unit -k x")
 # make lint    the same without the tests     make format   mend style
+# make docs    docs/metrics.md out of the catalogue
 # make lock    pin the dependencies anew      make clean    remove what the others have made
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet install
 DEMO   ?=
 TESTS  ?= tests
 
-.PHONY: demo test lint format lock clean packages
+.PHONY: demo test lint format docs lock clean packages
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -34,6 +35,9 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
+
+docs: $(VENV)/.dev
+	@$(BIN)/python -m tools.metrics_doc
 
 lock: $(VENV)/.dev
 	@tools/lock $(BIN)/uv

@@ -33,7 +33,8 @@ def serve_health(
     def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")
         if path == "/metrics":
-            return metrics(environ, start_response)
+            found: Iterable[bytes] = metrics(environ, start_response)
+            return found
         if path not in ("/healthz", "/readyz"):
             start_response("404 Not Found", [("Content-Type", "text/plain")])
             return [b"not found: /metrics, /healthz, /readyz\n"]

@@ -34,5 +34,7 @@ def set_up_logs() -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("stream").setLevel(logging.INFO)
-    for name in ("faust", "mode", "aiokafka", "stream.engine.faust"):
-        logging.getLogger(name).setLevel(logging.ERROR if name == "aiokafka" else logging.WARNING)
+    for name in ("faust", "mode", "stream.engine.faust"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # A line per connection attempt; that Kafka is away is said in our own words.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

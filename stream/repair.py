@@ -32,7 +32,7 @@ async def resume(settings: Settings, partition: str, skip_to: int | None) -> str
         command = PartitionKeys.of(settings.group, place).command
         await send_command(client, settings.group, place, "" if skip_to is None else str(skip_to))
         async with asyncio.timeout(OBEYED_S):
-            while await client.exists(command):
+            while await client.exists(command):  # noqa: ASYNC110 - Redis tells nobody
                 await asyncio.sleep(_LOOK_S)
     except TimeoutError:
         raise UserError(

@@ -13,8 +13,8 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -159,19 +159,27 @@ class Settings(BaseSettings):
     def _levels_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(_level, value))
 
-    @model_validator(mode="after")
-    def _agree(self) -> "Settings":
-        if self.dedupe_horizon is not None and self.dedupe_horizon < self.allowed_lateness:
+    # Faults between settings are found beside those of others: each looks at the valid ones so far.
+
+    @field_validator("dedupe_horizon")
+    @classmethod
+    def _covers_lateness(cls, value: int | None, info: ValidationInfo) -> int | None:
+        lateness_ms = info.data.get("allowed_lateness", 0)
+        if value is not None and value < lateness_ms:
             raise ValueError(
-                "STREAM_DEDUPE_HORIZON: must not be shorter than STREAM_ALLOWED_LATENESS "
-                f"({format_duration(self.allowed_lateness)})"
+                f"must not be shorter than STREAM_ALLOWED_LATENESS ({format_duration(lateness_ms)})"
             )
-        if self.ticket_retention < 2 * self.fcr_reopen_window:
+        return value
+
+    @field_validator("ticket_retention")
+    @classmethod
+    def _covers_reopening(cls, value: int, info: ValidationInfo) -> int:
+        least_ms = 2 * info.data.get("fcr_reopen_window", 0)
+        if value < least_ms:
             raise ValueError(
-                "STREAM_TICKET_RETENTION: must be at least twice STREAM_FCR_REOPEN_WINDOW "
-                f"({format_duration(2 * self.fcr_reopen_window)})"
+                f"must be at least twice STREAM_FCR_REOPEN_WINDOW ({format_duration(least_ms)})"
             )
-        return self
+        return value
 
     def topic(self, name: str) -> str:
         """Full Kafka name of a topic."""
@@ -210,14 +218,14 @@ def load_settings(options: Mapping[str, Any] | None = None) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise SettingsError("\n".join(sorted({_line(fault) for fault in error.errors()}))) from None
+        lines = {_line(fault, given) for fault in error.errors()}
+        raise SettingsError("\n".join(sorted(lines))) from None
 
 
-def _line(fault: Any) -> str:
+def _line(fault: Any, given: Mapping[str, Any]) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
-    if not fault["loc"]:
-        return message
-    name = "STREAM_" + str(fault["loc"][0]).upper()
-    value = os.environ.get(name)
-    shown = f" (is '{value}')" if value is not None and value not in message else ""
+    field = str(fault["loc"][0])
+    name = "STREAM_" + field.upper()
+    value = given.get(field, os.environ.get(name))
+    shown = f" (is '{value}')" if value is not None and str(value) not in message else ""
     return f"{name}: {message}{shown}"

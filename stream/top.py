@@ -25,6 +25,8 @@ from stream.serve.times import parse_time
 RETRY_S = 1.0
 FRAME_S = 0.25
 DELAYED_S = 10.0
+WINDOWS = ("5m", "1h")
+"""The live feed has these."""
 TICKET_WINDOW = "24h"
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
 
@@ -100,6 +102,8 @@ def show_top(url: str, *, once: bool = False, window: str = "5m") -> None:
     Raises UserError for a URL that is none, and with `once` if the server does not answer.
     """
     address = parse_url(url)
+    if window not in WINDOWS:
+        raise UserError(f"'{window}' is not shown; choose from {', '.join(WINDOWS)}")
     console = Console()
     board = Board()
     if once:
@@ -155,13 +159,13 @@ def frame(board: Board, url: str, window: str, height: int, now_s: float) -> Gro
     head.add_row(Text.assemble(("Engagement ", "bold"), (clean(url), "dim")), Text(words, style))
     room = max(4, height - 8)
     teams = board.names("team", ("fcr", "first_response_time"), TICKET_WINDOW)
-    for_teams = min(len(teams), max(1, room // 3)) or 1
+    for_teams = min(max(1, len(teams)), max(2, room // 3))
     return Group(
         head,
         Text(),
         _campaigns(board, window, room - for_teams, stale),
         Text(),
-        _teams(board, teams[:for_teams], stale),
+        _teams(board, teams, for_teams, stale),
         Text(),
         _partitions(board),
     )
@@ -173,12 +177,11 @@ def _campaigns(board: Board, window: str, room: int, stale: bool) -> Table:
     cells = _campaign_cells(board, window, {})
     table.add_row(Text("All traffic", "bold"), *cells, active, style="dim" if stale else "bold")
     names = board.names("campaign", ("ctr", "conversion_rate"), window)
-    shown = names if len(names) <= room else names[: max(0, room - 1)]
+    shown = _fitting(names, room)
     for name in shown:
         cells = _campaign_cells(board, window, {"campaign": name})
         table.add_row(Text(clean(name)), *cells, "", style="dim" if stale else "")
-    if len(shown) < len(names):
-        table.add_row(Text(f"… {len(names) - len(shown)} more", "dim"))
+    _tell_rest(table, len(names) - len(shown))
     return table
 
 
@@ -189,9 +192,10 @@ def _campaign_cells(board: Board, window: str, labels: dict[str, str]) -> list[s
     return [_count(ctr), _percent(ctr), _count(conversion), _percent(bounce), _percent(conversion)]
 
 
-def _teams(board: Board, names: list[str], stale: bool) -> Table:
+def _teams(board: Board, names: list[str], room: int, stale: bool) -> Table:
     table = _table(f"Teams, {TICKET_WINDOW}", "Resolved", "First contact", "Response", "Resolution")
-    for name in names:
+    shown = _fitting(names, room)
+    for name in shown:
         rows = [
             board.row(metric, TICKET_WINDOW, team=name)
             for metric in ("fcr", "first_response_time", "resolution_time")
@@ -200,7 +204,18 @@ def _teams(board: Board, names: list[str], stale: bool) -> Table:
         table.add_row(Text(clean(name)), *cells, style="dim" if stale else "")
     if not names:
         table.add_row(Text("no tickets yet", "dim"))
+    _tell_rest(table, len(names) - len(shown))
     return table
+
+
+def _fitting(names: list[str], room: int) -> list[str]:
+    """As many as there is room for, leaving a line to say how many more there are."""
+    return names if len(names) <= room else names[: max(0, room - 1)]
+
+
+def _tell_rest(table: Table, count: int) -> None:
+    if count:
+        table.add_row(Text(f"… {count} more", "dim"))
 
 
 def _partitions(board: Board) -> Text:

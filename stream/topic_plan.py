@@ -9,7 +9,7 @@ DEAD_LETTERS = "dead-letters"
 
 def ledger_topic(settings: Settings, source: str) -> str:
     """The ledger of a source topic; each group counts for itself."""
-    return settings.topic(f"{settings.group}-{source}-ledger")
+    return settings.topic(f"{settings.group}-ledger-{source}")
 
 
 def plan_topics(settings: Settings) -> Plan:

@@ -15,19 +15,29 @@ from tests.support.processes import StreamProcess
 from tests.support.services import Service
 from tests.support.stores import REDIS_KINDS
 
+SHARED = Path(__file__).parents[2] / "shared"
+"""Beside the checkout: real data with known answers, no part of the project."""
 _CHOICE = pytest.StashKey[Choice]()
 _ROLE_FIXTURES = ("every_kafka", "every_redis", "kafka", "redis_server")
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
+
+# A slow machine is no fault, and CI must not fail for what a change has not touched.
+for _name, _examples in (("here", 60), ("ci", 150), ("thorough", 2_000)):
+    hypothesis.settings.register_profile(
+        _name,
+        deadline=None,
+        print_blob=True,
+        max_examples=_examples,
+        derandomize=_name == "ci",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("STREAM_")]:
         del os.environ[name]  # a test says itself what it needs
     config.stash[_CHOICE] = Choice()
-    # A slow machine is no fault, and CI must not fail for what a change has not touched.
-    hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
-    hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
-    hypothesis.settings.load_profile("ci" if in_ci() else "here")
+    if not config.getoption("--hypothesis-profile"):
+        hypothesis.settings.load_profile("ci" if in_ci() else "here")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -70,10 +80,15 @@ def _without_skips_in_ci(report: R) -> R:
         return report
     reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
     reason = reason.removeprefix("Skipped: ")
-    if not reason.startswith("docker:"):
+    if not _may_be_missing(reason):
         report.outcome = "failed"
         report.longrepr = f"nothing but Docker may be missing in CI: {reason}"
     return report
+
+
+def _may_be_missing(reason: str) -> bool:
+    """Docker may, and the real data may where nothing lies beside the checkout."""
+    return reason.startswith("docker:") or (reason.startswith("data:") and not SHARED.exists())
 
 
 def pytest_terminal_summary(

@@ -121,9 +121,10 @@ class Fraction:
 class Metric:
     """All there is to know of one metric.
 
-    `definitions` holds the fraction of each choice of the parameter `choice` (`bounce`, `fcr`);
-    `ages` that of each age. `divisor` turns the numerator's unit into the metric's. `gauge` is its
-    Prometheus name without quantile; `counts` are the counts exported beside it.
+    `attribution` completes "counted in the bucket of …", `settling` "an item settles when …"; a
+    metric without it has live values only. `definitions` holds the fraction of each choice of the
+    parameter `choice` (`bounce`, `fcr`), `ages` that of each age. `divisor` turns the numerator's
+    unit into the metric's. `gauge` is its Prometheus name without quantile.
     """
 
     name: str
@@ -134,7 +135,8 @@ class Metric:
     fraction: Fraction
     gauge: str
     shown: tuple[str, str]
-    settles: bool = True
+    attribution: str
+    settling: str | None = None
     divisor: int = 1
     choice: str | None = None
     definitions: Mapping[str, Fraction] = field(default_factory=dict)
@@ -145,6 +147,11 @@ class Metric:
     def dimensions(self) -> tuple[str, ...]:
         """Dimensions that a query may filter and group by."""
         return self.source.dimensions
+
+    @property
+    def settles(self) -> bool:
+        """Whether it has settled values beside the live ones."""
+        return self.settling is not None
 
 
 def conditions_of(text: str) -> tuple[str, ...]:
@@ -185,6 +192,11 @@ BOUNCE_RULES = {
     "matomo": Fraction(("bounced_matomo",), _PER_SESSION),
 }
 
+_FIRST_INTERACTION = "the session's first interaction"
+_SESSION_OVER = "the watermark passes its `end`, or the last moment at which it could go on"
+_FIRST_RESOLUTION = "the ticket's first resolution, under its channel and team at it"
+_REOPEN_WINDOW_OVER = "the watermark passes the first resolution and the reopen window after it"
+
 METRICS = {
     metric.name: metric
     for metric in (
@@ -197,7 +209,7 @@ METRICS = {
             fraction=Fraction(("clicks",), ("impressions",)),
             gauge="engagement_ctr_ratio",
             shown=("clicks", "impressions"),
-            settles=False,
+            attribution="the event itself",
         ),
         Metric(
             name="bounce_rate",
@@ -208,6 +220,8 @@ METRICS = {
             fraction=BOUNCE_RULES["single"],
             gauge="engagement_bounce_ratio",
             shown=("bounced sessions", "sessions"),
+            attribution=_FIRST_INTERACTION,
+            settling=_SESSION_OVER,
             choice="bounce",
             definitions=BOUNCE_RULES,
             ages={
@@ -224,6 +238,8 @@ METRICS = {
             fraction=Fraction(("converted",), _PER_SESSION),
             gauge="engagement_conversion_ratio",
             shown=("converted sessions", "sessions"),
+            attribution=_FIRST_INTERACTION,
+            settling=_SESSION_OVER,
             ages={age: Fraction((f"converted_within_{age}",), _PER_SESSION) for age in AGES_MS},
         ),
         Metric(
@@ -235,6 +251,8 @@ METRICS = {
             fraction=Fraction(("page_views",), _PER_SESSION),
             gauge="engagement_pages_per_session",
             shown=("page views", "sessions"),
+            attribution=_FIRST_INTERACTION,
+            settling=_SESSION_OVER,
         ),
         Metric(
             name="session_duration",
@@ -245,6 +263,8 @@ METRICS = {
             fraction=Fraction(("duration_ms",), _PER_SESSION),
             gauge="engagement_session_duration_mean_seconds",
             shown=("seconds", "sessions"),
+            attribution=_FIRST_INTERACTION,
+            settling=_SESSION_OVER,
             divisor=1000,
         ),
         Metric(
@@ -256,6 +276,8 @@ METRICS = {
             fraction=_FCR["single_contact"],
             gauge="engagement_fcr_ratio",
             shown=("first-contact resolutions", "resolved tickets"),
+            attribution=_FIRST_RESOLUTION,
+            settling=_REOPEN_WINDOW_OVER,
             choice="fcr",
             definitions=_FCR,
         ),
@@ -268,6 +290,8 @@ METRICS = {
             fraction=Fraction(("first_response_ms",), ("answered",)),
             gauge="engagement_first_response_time_mean_seconds",
             shown=("seconds", "tickets answered"),
+            attribution="that contact, under the ticket's channel and team at it",
+            settling="the watermark passes that contact",
             divisor=1000,
             sketch="first_response_ms",
         ),
@@ -280,6 +304,8 @@ METRICS = {
             fraction=Fraction(("first_resolution_ms",), ("resolved",)),
             gauge="engagement_first_resolution_time_mean_seconds",
             shown=("seconds", "resolved tickets"),
+            attribution=_FIRST_RESOLUTION,
+            settling=_REOPEN_WINDOW_OVER,
             divisor=1000,
             sketch="first_resolution_ms",
         ),
@@ -292,6 +318,10 @@ METRICS = {
             fraction=Fraction(("resolution_ms",), ("resolved_latest",)),
             gauge="engagement_resolution_time_mean_seconds",
             shown=("seconds", "resolved tickets"),
+            attribution=(
+                "the ticket's latest resolution, under its channel and team at the first one"
+            ),
+            settling="the watermark passes the latest resolution and the reopen window after it",
             divisor=1000,
             sketch="resolution_ms",
         ),

@@ -39,7 +39,7 @@ class Clicks:
     def settle(self, before_ms: int, watermark_ms: int) -> None:
         """A click is final at once."""
 
-    def settled_through(self, before_ms: int) -> dict[str, int]:
+    def settled_through(self, before_ms: int) -> dict[str, int]:  # noqa: ARG002 - a Fold
         """Clicks have no settled figures."""
         return {}
 

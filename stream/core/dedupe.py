@@ -43,7 +43,7 @@ class Dedupe:
     def __init__(self, horizon_ms: int, max_ids: int) -> None:
         self._horizon_ms = horizon_ms
         self._block_size = max(1, max_ids // _BLOCKS)
-        self._ids = IdTable()
+        self._ids = IdTable(2 * max_ids)
         self.remembered = 0
         self.floor_ms = _NEVER
         self._block_newest: deque[int] = deque([_NEVER])
@@ -122,9 +122,13 @@ class Dedupe:
 
 
 class IdTable:
-    """An open-addressing hash table from 64-bit hash to event time, looked up a run at a time."""
+    """An open-addressing hash table from 64-bit hash to event time, looked up a run at a time.
 
-    def __init__(self) -> None:
+    It stays at most half full, until it has `enough` slots: then it is filled up to five eighths.
+    """
+
+    def __init__(self, enough: int) -> None:
+        self._enough = enough
         self._count = 0
         self._allocate(1024)
 
@@ -152,7 +156,8 @@ class IdTable:
 
     def insert(self, hashes: Hashes, times: Times, oldest_ms: int) -> None:
         """Set the time of each id; times before `oldest_ms` may be forgotten to make room."""
-        if (self._count + len(hashes)) * 2 > len(self._keys):
+        room = len(self._keys) // 2 if len(self._keys) < self._enough else len(self._keys) * 5 // 8
+        if self._count + len(hashes) > room:
             self._grow(len(hashes), oldest_ms)
         slots = (hashes & self._mask).astype(np.int64)
         while len(hashes):
@@ -171,9 +176,9 @@ class IdTable:
         keys, times = self._keys[used], self._times[used]
         kept = times >= oldest_ms
         keys, times = keys[kept], times[kept]
-        size = 1024
-        while (len(keys) + more) * 2.5 > size:  # room to spare, or the next run would grow again
-            size *= 2
+        size, least = 1024, len(keys) + more
+        while size < least * 2 or (size < least * 2.5 and size < self._enough):
+            size *= 2  # with room to spare, or the next run would grow it again
         self._allocate(size)
         self._count = 0
         self.insert(keys, times, oldest_ms)

@@ -118,6 +118,9 @@ class Desk:
         self._dues[key] = min(self._dues[key], settles_at_earliest_ms(step, self._window_ms))
         own = self._cube.label((event.channel or NOT_SET, event.team or NOT_SET))
         self._cube.total(own, _TOTALS[event.type])
+        for fact in facts(ticket, self._window_ms):
+            if fact is not None:  # label sets are taken in along the log, not where a batch ends
+                self._label(fact)
         return True
 
     def _is_over(self, ticket: Ticket, before_ms: int) -> bool:

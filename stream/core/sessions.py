@@ -17,7 +17,6 @@ from stream.core.catalogue import AGES_MS, SESSIONS
 from stream.core.cells import Values
 from stream.core.rules import Rules
 
-
 _MAX_MICROS = (1 << 63) - 1
 """What a visit is worth at most, or it could not be written."""
 

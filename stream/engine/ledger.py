@@ -313,7 +313,7 @@ class Ledger:
         try:
             await self._log.delete_before(partition, before)
         except LogError as error:
-            logger.info("not cut at %d: %s", before, error)
+            logger.debug("not cut at %d: %s", before, error)
 
 
 class _Moved(Exception):  # noqa: N818 - ends a read early

@@ -1,5 +1,6 @@
 """How to reach Redis: bounded waits, no hidden retries, one node or a cluster alike."""
 
+import asyncio
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
@@ -21,20 +22,26 @@ class Link:
             "socket_connect_timeout": timeout_s,
         }
         self._client: Redis | RedisCluster | None = None
+        self._making = asyncio.Lock()
 
     async def client(self) -> Redis | RedisCluster:
         """The client. Raises Redis' errors while the server cannot be reached."""
-        if self._client is None:
-            single: Any = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), **self._waits)
-            try:
-                clustered = (await single.info("cluster")).get("cluster_enabled")
-            except BaseException:
-                await single.aclose()
-                raise
-            if clustered:
-                await single.aclose()
-            self._client = RedisCluster.from_url(self._url, **self._waits) if clustered else single
-        return self._client
+        async with self._making:
+            if self._client is None:
+                self._client = await self._make()
+            return self._client
+
+    async def _make(self) -> Redis | RedisCluster:
+        single: Any = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), **self._waits)
+        try:
+            clustered = (await single.info("cluster")).get("cluster_enabled")
+        except BaseException:
+            await single.aclose()
+            raise
+        if not clustered:
+            return single  # type: ignore[no-any-return]
+        await single.aclose()
+        return RedisCluster.from_url(self._url, **self._waits)
 
     async def close(self) -> None:
         """Close the connections; a later use opens new ones."""

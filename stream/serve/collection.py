@@ -47,11 +47,12 @@ class Collection:
         """The families of all figures as of now."""
         rolled = await self._roll(view, now_ms)
         active = self._roll_active(view, now_ms)
-        sums = {
-            topic: self._counters.read(view, source, _in_windows(source, rolled), now_ms)
-            for topic, source in SOURCES.items()
-        }
+        sums: dict[str, ByName] = {}
+        for topic, source in SOURCES.items():
+            sums[topic] = self._counters.read(view, source, _in_windows(source, rolled), now_ms)
+            await asyncio.sleep(0)
         self._allotment = self._allot(view, rolled, active, sums, now_ms)
+        await asyncio.sleep(0)
         samples: Samples = {}
         for reading, groups in rolled.items():
             self._gauges.add(samples, reading, self._folded(reading.source, groups))

@@ -64,20 +64,20 @@ class Rollup:
         """The groups of every level; the total is always there, empty where nothing is."""
         accumulate, unpack = self._algebra.accumulate, self._algebra.unpack
         targets: list[dict[Group, Vector]] = [{} for _ in self._levels]
+        known = self._groups
         for labels, vector in vectors.items():
-            for target, group in zip(targets, self._groups_of(labels), strict=True):
+            groups_of = known.get(labels) or self._remember(labels)
+            for target, group in zip(targets, groups_of, strict=True):
                 accumulate(target, group, vector)
         total = self._algebra.total(targets[0].values())
         groups = [{group: unpack(v) for group, v in target.items()} for target in targets]
         return {TOTAL: {(): unpack(total)}, **dict(zip(self._levels, groups, strict=True))}
 
-    def _groups_of(self, labels: Labels) -> tuple[Group, ...]:
-        groups = self._groups.get(labels)
-        if groups is None:
-            if len(self._groups) >= _MAX_REMEMBERED:
-                self._groups.clear()
-            groups = tuple(tuple(labels[i] for i in places) for places in self._positions)
-            self._groups[labels] = groups
+    def _remember(self, labels: Labels) -> tuple[Group, ...]:
+        if len(self._groups) >= _MAX_REMEMBERED:
+            self._groups.clear()
+        groups = tuple(tuple(labels[i] for i in places) for places in self._positions)
+        self._groups[labels] = groups
         return groups
 
 

@@ -19,7 +19,7 @@ from stream.serve.answers import status_body, time_or_null
 from stream.serve.bodies import Delta, LiveKey, LiveRow, LiveStatus, Snapshot
 from stream.serve.parameters import refuse_parameters
 from stream.serve.problems import respond
-from stream.serve.tiles import NOTHING, changes, read_tiles
+from stream.serve.tiles import NOTHING, TileReader, changes
 from stream.serve.times import format_time
 from stream.settings import Settings
 
@@ -62,7 +62,7 @@ class Hub:
 
     def __init__(self, view: View, settings: Settings, clock: Callable[[], int]) -> None:
         self._view = view
-        self._settings = settings
+        self._reader = TileReader(settings)
         self._clock = clock
         self._listeners: set[Listener] = set()
         self._arrived = asyncio.Event()
@@ -118,7 +118,7 @@ class Hub:
             self._arrived.clear()
 
     def _refresh(self, now_ms: int) -> None:
-        before, after = self._tiles, read_tiles(self._view, self._settings, now_ms)
+        before, after = self._tiles, self._reader.read(self._view, now_ms)
         self._tiles, self._read_ms = after, now_ms
         rows, gone = changes(before, after)
         if rows or gone or before.active_sessions != after.active_sessions:

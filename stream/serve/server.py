@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
 from typing import Any
 
 import structlog
@@ -92,7 +92,8 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
     with contextlib.closing(_listen(settings.http_host, settings.http_port)) as listener:
         link = Link(settings.redis_url)
         view = View(silent_after_ms=settings.kafka_session_timeout)
-        parts = Parts(view, settings, partial(_answers, link))
+        probe = StoreProbe(settings.redis_url)
+        parts = Parts(view, settings, probe.answers)
         try:
             async with asyncio.TaskGroup() as tasks:
                 background = [
@@ -106,6 +107,7 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
                     task.cancel()
         finally:
             await link.close()
+            await probe.close()
     log.info("server_stopped")
 
 
@@ -121,6 +123,7 @@ async def _serve(parts: Parts, listener: socket.socket, stop: asyncio.Event) -> 
             timeout_graceful_shutdown=GRACE_S,
         )
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
     serving = asyncio.create_task(server.serve([listener]), name="http")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -132,12 +135,29 @@ async def _serve(parts: Parts, listener: socket.socket, stop: asyncio.Event) -> 
         await serving
 
 
-async def _answers(link: Link) -> bool:
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            return bool(await (await reach(link)).ping())
-    except (TimeoutError, RedisError, OSError):
-        return False
+class StoreProbe:
+    """Asks Redis for a sign of life, over a connection of its own; one at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._link = Link(url, timeout_s=ANSWER_S)
+        self._turn = asyncio.Lock()
+
+    async def answers(self) -> bool:
+        """Whether Redis answers, and soon."""
+        try:
+            async with asyncio.timeout(2 * ANSWER_S), self._turn:
+                return bool(await (await reach(self._link)).ping())
+        except (TimeoutError, RedisError, OSError):
+            return False
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._link.close()
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """Uvicorn calls a live stream that we cut because its reader is too slow an error."""
+    return "without completing response" not in record.getMessage()
 
 
 class _Server(uvicorn.Server):

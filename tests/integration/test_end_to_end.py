@@ -11,7 +11,7 @@ from tests.support.system import System, check_against_truth
 PAIRS = [("apache", "redis"), ("embedded", "embedded"), ("docker", "docker")]
 
 
-@pytest.fixture(params=PAIRS, ids=lambda pair: "+".join(pair))
+@pytest.fixture(params=PAIRS, ids="+".join)
 def system(request, choice, stream_process, namespace):
     kafka, redis = request.param
     return System(stream_process, namespace, choice.kafka(kafka), choice.redis(redis))

@@ -1,4 +1,4 @@
-"""What a person does to a running system, and what it says: bad records, pause, resume, old data."""
+"""What a person does to a running system, and what it says of bad records and old data."""
 
 import asyncio
 import gzip
@@ -73,6 +73,7 @@ async def test_bad_records_go_to_the_dead_letters_byte_for_byte(system, namespac
         assert headers["partition"] == "0"
         assert headers["detail"]
         found[int(headers["offset"])] = headers["reason"], letter.value, letter.key
+    wanted: dict[int, tuple[str, bytes | None, bytes]]
     wanted = {sent[reason]: (reason, value, reason.encode()) for reason, value in bad.items()}
     wanted[tombstone.offset] = ("malformed", None, b"k")
     assert found == wanted

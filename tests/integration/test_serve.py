@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 
 import httpx
 import pytest
@@ -37,8 +38,9 @@ async def write(store: Service, namespace: Namespace, made: HandMade) -> None:
     link = Link(store.url)
     for topic in SOURCES:
         picture = entries(made, topic)
+        cells = [(key, value) for key, value in picture.items() if value is not None]
         projection = Projection(link, namespace.group, topic, 0, about=ABOUT)
-        await projection.push(1, 0, 42, picture, made.info(topic), lambda p=picture: p.items())
+        await projection.push(1, 0, 42, picture, made.info(topic), partial(iter, cells))
     await link.close()
 
 

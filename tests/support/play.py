@@ -38,16 +38,22 @@ def play(
     *,
     drain_each: bool = False,
     restart_after: frozenset[int] = frozenset(),
+    silences: Sequence[int] = (),
 ) -> tuple[Partition, Folded]:
     """The partition after all batches, and what became of the records.
 
-    `restart_after` names batches after which the state is written, lost, and read again.
+    `restart_after` names batches after which the state is written, lost, and read again;
+    `silences` say for each batch how many hundredths of the time until its first record pass by
+    the wall clock beforehand.
     """
     calendar = Calendar(rules.timezone)
     partition = Partition(topic, rules, calendar)
     ledger: dict[bytes, bytes] = {}
     told = Folded()
     for number, records in enumerate(batches):
+        if silences and number:
+            until_ms = records[0].record_ts_ms - partition.record_ms
+            partition.pass_time(partition.record_ms + until_ms * silences[number] // 100)
         folded = partition.fold(batch_of(topic, records))
         told.outcomes.update(folded.outcomes)
         told.drops += folded.drops

@@ -8,8 +8,9 @@ from typing import Any
 
 import jsonschema
 import pytest
+from starlette.types import ASGIApp, Message, Scope
 
-from stream.core.catalogue import CLICKS, SESSIONS
+from stream.core.catalogue import CLICKS, METRICS, SESSIONS, TICKETS
 from stream.core.records import TopicPartition
 from stream.serve import live
 from stream.serve.live import MAX_UNSENT, Hub, Listener
@@ -187,13 +188,16 @@ class Client:
             "query_string": b"",
             "headers": [],
         }
-        self.task = asyncio.create_task(served.parts.app()(scope, self._receive, self._send))
+        self.task = asyncio.create_task(self._run(served.parts.app(), scope))
+
+    async def _run(self, app: ASGIApp, scope: Scope) -> None:
+        await app(scope, self._receive, self._send)
 
     async def _receive(self) -> dict[str, Any]:
         await self.closed.wait()
         return {"type": "http.disconnect"}
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         await self.reads.wait()
         if message["type"] == "http.response.body":
             self.sent.append(message["body"])
@@ -253,3 +257,35 @@ async def test_comments_keep_a_stream_open(monkeypatch: pytest.MonkeyPatch) -> N
     await client.until(b": still here\n")
     client.closed.set()
     await client.task
+
+
+async def test_rows_are_what_the_api_answers() -> None:
+    made = started()
+    made.count(SESSIONS, ("autumn", "email", "A"), {"sessions": 3, "single_interaction": 2})
+    made.count(
+        TICKETS,
+        ("chat", "billing"),
+        {"resolved": 4, "first_contact_111": 3, "answered": 1, "first_response_ms": 30_000},
+        durations_ms={"first_response_ms": [30_000]},
+    )
+    served = Served(await made.view())
+    [(_, _, snapshot)] = waiting(served.parts.hub.join())
+    seen = 0
+    for metric in METRICS.values():
+        for window in ("1h", "24h") if metric.source is TICKETS else ("5m", "1h"):
+            for by in ("", "team" if metric.source is TICKETS else "campaign"):
+                asked = {"metric": metric.name, "window": window} | ({"by": by} if by else {})
+                answer = (await served.get("/api/v1/query", **asked)).json()
+                expected = [
+                    {k: v for k, v in row.items() if k != "quantiles"} for row in answer["rows"]
+                ]
+                rows = [
+                    {k: v for k, v in row.items() if k not in ("metric", "window")}
+                    for row in snapshot["rows"]
+                    if (row["metric"], row["window"]) == (metric.name, window)
+                    and list(row["labels"]) == ([by] if by else [])
+                ]
+                assert rows == expected, asked
+                seen += len(rows)
+    assert seen == len(snapshot["rows"])
+    assert snapshot["as_of"] == "2025-10-09T08:53:19.800Z"

@@ -10,7 +10,8 @@ export const count = (n) => (n === undefined || n === null ? NO_VALUE : whole.fo
 
 export function duration(seconds) {
   if (seconds < 60) return `${decimal.format(seconds)} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   if (seconds < 172800) return `${decimal.format(seconds / 3600)} h`;
   return `${decimal.format(seconds / 86400)} d`;
 }
@@ -35,9 +36,10 @@ function element(name, text, className) {
   return made;
 }
 
-export function tile(title, value, note) {
+export function tile(title, value, ...notes) {
   const box = element("article", "", "tile");
-  box.append(element("h3", title), element("p", value, "value"), element("p", note, "note"));
+  const lines = notes.filter(Boolean).map((note) => element("p", note, "note"));
+  box.append(element("h3", title), element("p", value, "value"), ...lines);
   return box;
 }
 

@@ -10,11 +10,19 @@ const LISTED = ["ctr", "bounce_rate", "conversion_rate"];
 const PAUSE_MS = 2000;
 
 const place = (name) => document.getElementById(name);
-const campaign = decodeURIComponent(location.pathname.slice("/launch/".length));
+const campaign = named(location.pathname.slice("/launch/".length));
 const freshness = new Freshness(place("freshness"));
 let windowName = "5m";
 let asking = false;
 let again = false;
+
+function named(path) {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path; // not UTF-8: no campaign is called so
+  }
+}
 
 place("campaign").textContent = campaign;
 document.title = `${campaign} · launch`;
@@ -54,7 +62,7 @@ async function refresh() {
     const totals = await Promise.all(METRICS.map(([metric]) => ask(metric)));
     place("tiles").replaceChildren(...METRICS.map(([metric, title], i) => {
       const [row] = totals[i];
-      return tile(title, shown(metric, row), [`of ${count(row.denominator)} in ${windowName}`, interval(row)].filter(Boolean).join(" · "));
+      return tile(title, shown(metric, row), `of ${count(row.denominator)} in ${windowName}`, interval(row));
     }));
     await Promise.all([table("channel", place("channels")), table("variant", place("variants"))]);
   } catch {

@@ -37,7 +37,7 @@ function draw() {
     tile("Active sessions", count(active), "interacted in the last 5 minutes"),
     ...TILES.map(([metric, title]) => {
       const total = row(metric, {});
-      return tile(title, shown(metric, total), total ? [`of ${count(total.denominator)} in ${span(metric)}`, interval(total)].filter(Boolean).join(" · ") : "");
+      return tile(title, shown(metric, total), total && `of ${count(total.denominator)} in ${span(metric)}`, interval(total));
     }),
   );
   fill(place("campaigns"), names("campaign", ["ctr", "conversion_rate"]).map((campaign) => {

@@ -1,0 +1,93 @@
+"""The timer wheel: what is due comes once, in time, in order."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.wheel import Wheel
+
+
+class Clockwork:
+    """A wheel and what is due by a plain dict."""
+
+    def __init__(self):
+        self.due = {}
+        self.wheel = Wheel(self.due.get)
+
+    def add(self, key, due_ms):
+        self.due[key] = due_ms
+        self.wheel.add(key, due_ms)
+
+    def pop(self, before_ms):
+        return list(self.wheel.pop(before_ms))
+
+
+def test_a_key_comes_when_an_instant_later_than_its_time_is_reached():
+    clock = Clockwork()
+    clock.add(b"a", 5_500)
+    assert clock.pop(5_500) == []
+    assert clock.pop(5_501) == [b"a"]
+    assert clock.pop(10_000) == []
+
+
+def test_keys_come_in_the_order_of_their_times():
+    clock = Clockwork()
+    for key, due_ms in ((b"c", 9_999), (b"a", 1), (b"b", 9_998), (b"d", 20_000), (b"z", -5_000)):
+        clock.add(key, due_ms)
+    assert clock.pop(10_000) == [b"z", b"a", b"b", b"c"]
+
+
+def test_keys_of_one_second_wait_for_their_millisecond():
+    clock = Clockwork()
+    clock.add(b"a", 1_200)
+    clock.add(b"b", 1_700)
+    assert clock.pop(1_500) == [b"a"]
+    clock.add(b"c", 1_600)
+    assert clock.pop(1_701) == [b"c", b"b"]
+
+
+def test_a_key_that_is_gone_or_put_off_is_passed_over():
+    clock = Clockwork()
+    clock.add(b"gone", 1_000)
+    clock.add(b"later", 1_000)
+    del clock.due[b"gone"]
+    clock.add(b"later", 60_000)
+    assert clock.pop(30_000) == []
+    assert clock.pop(60_001) == [b"later"]
+
+
+def test_what_is_added_while_it_is_popped_waits_for_its_time():
+    clock = Clockwork()
+    clock.add(b"a", 1_000)
+    seen = []
+    for key in clock.wheel.pop(5_000):
+        seen.append(key)
+        clock.add(key, 5_000)
+        clock.add(b"b", 4_000)
+    assert seen[0] == b"a"
+    assert b"b" in seen
+    assert clock.pop(5_001) == [b"a"]
+
+
+_STEPS = st.lists(
+    st.tuples(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(-3_000, 6_000), st.booleans()),
+    max_size=30,
+)
+
+
+@given(_STEPS)
+def test_whatever_is_added_comes_once_it_is_due_and_not_before(steps):
+    clock, now_ms, waiting = Clockwork(), 0, {}
+    for key, ms, is_pop in steps:
+        if is_pop:
+            now_ms += abs(ms)
+            came = clock.pop(now_ms)
+            due = {k for k, due_ms in waiting.items() if due_ms < now_ms}
+            assert due <= set(came)
+            assert all(clock.due[k] < now_ms or k not in due for k in came)
+            for k in due:
+                del waiting[k]
+        else:
+            due_ms = max(now_ms, now_ms + ms)
+            if due_ms < waiting.get(key, due_ms + 1):  # only an earlier look needs to be added
+                waiting[key] = due_ms
+                clock.add(key, due_ms)

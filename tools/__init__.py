@@ -1,0 +1,1 @@
+"""Tools of the project: programs that write files of it."""
