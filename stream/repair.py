@@ -15,7 +15,7 @@ from stream.live.keys import PartitionKeys
 from stream.live.link import Link, reach
 from stream.live.projection import clear_partition, send_command
 from stream.settings import Settings
-from stream.worker import ledger_topic
+from stream.topic_plan import ledger_topic
 
 OBEYED_S = 10.0
 _LOOK_S = 0.1

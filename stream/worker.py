@@ -25,7 +25,7 @@ from stream.engine.faust import EngineError, FaustApp, FaustConfig
 from stream.engine.kafka_admin import KafkaAdmin
 from stream.engine.kafka_log import KafkaLog
 from stream.engine.ledger import Held, Ledger, LedgerError, Recovered
-from stream.engine.topics import Plan, ensure_topics
+from stream.engine.topics import ensure_topics
 from stream.errors import UserError
 from stream.health import serve_health
 from stream.live.link import Link
@@ -34,6 +34,7 @@ from stream.live.rows import About
 from stream.meters import Meters
 from stream.settings import Settings
 from stream.shard import End, Shard
+from stream.topic_plan import ledger_topic, plan_topics
 
 log = structlog.get_logger(__name__)
 
@@ -181,7 +182,7 @@ class Worker:
 
     async def _connect(self) -> None:
         settings = self.settings
-        plan = plan_of(settings)
+        plan = plan_topics(settings)
         async with KafkaAdmin(settings.kafka) as admin:
             for remark in await ensure_topics(admin, plan):
                 log.warning("topic", remark=remark)
@@ -361,21 +362,6 @@ class Worker:
 
     def _kafka_place(self, place: TopicPartition) -> TopicPartition:
         return TopicPartition(self.topics[place.topic], place.partition)
-
-
-def ledger_topic(settings: Settings, topic: str) -> str:
-    """Full name of the ledger of a topic."""
-    return settings.topic(f"{settings.group}-ledger-{topic}")
-
-
-def plan_of(settings: Settings) -> Plan:
-    """The topics that these settings ask for."""
-    return Plan(
-        ledgers={settings.topic(name): ledger_topic(settings, name) for name in SOURCES},
-        dead_letters=settings.topic("dead-letters"),
-        partitions=settings.partitions,
-        replication=settings.replication,
-    )
 
 
 def _explain(error: EngineError) -> Exception:

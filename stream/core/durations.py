@@ -3,7 +3,7 @@
 import re
 
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_FORM = re.compile(r"(\d{1,12})(ms|s|m|h|d)")
+_FORM = re.compile(r"(\d{1,12})(ms|s|m|h|d)", re.ASCII)
 
 
 def parse_duration(text: str) -> int:

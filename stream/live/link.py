@@ -58,3 +58,14 @@ Client = Redis | RedisCluster | Link
 async def reach(client: Client) -> Any:
     """The ready client behind a client; untyped, since redis-py's answers are."""
     return await client.client() if isinstance(client, Link) else client
+
+
+def stop_if_cancelled() -> None:
+    """Raise CancelledError in a task that is being cancelled.
+
+    redis-py now and then loses a cancellation that meets an answer, so whoever calls Redis in a
+    loop has to ask.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

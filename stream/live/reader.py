@@ -28,7 +28,7 @@ from stream.live.feed import (
     redis_ms,
 )
 from stream.live.keys import PartitionKeys
-from stream.live.link import Client, reach
+from stream.live.link import Client, reach, stop_if_cancelled
 from stream.live.view import View
 
 _BLOCK_MS = 250
@@ -109,9 +109,7 @@ class Reader:
             try:
                 await self._follow()
             except* (TimeoutError, RedisError, OSError) as group:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():  # a time-out may hide that it is over
-                    raise asyncio.CancelledError from None
+                stop_if_cancelled()  # a time-out may hide that it is over
                 _log.warning("redis is away: %s", group.exceptions[0])
             if time.monotonic() - began_s > 2 * _BACKOFF_S[1]:
                 wait_s = _BACKOFF_S[0]
@@ -128,6 +126,7 @@ class Reader:
                 tasks.create_task(self._tail(redis, tasks, self._places))
             while True:
                 await self._look_around(redis)
+                stop_if_cancelled()
                 if isinstance(redis, RedisCluster):
                     for place in sorted(self._places.keys() - self._tailed):
                         self._tailed.add(place)
@@ -188,6 +187,7 @@ class Reader:
                 continue
             streams = {feed: cursor.id for feed, (_, cursor) in cursors.items()}
             answer = await redis.xread(streams, count=_ENTRIES_AT_ONCE, block=_BLOCK_MS)
+            stop_if_cancelled()
             for feed, entries in _by_feed(answer):
                 self._take(*cursors[feed], entries)
             if answer:

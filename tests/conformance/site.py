@@ -57,11 +57,11 @@ class Site(System):
         self._worker_port = free_port()
 
     async def open(self) -> None:
-        """Start it, and wait until it is ready."""
+        """Start it, and wait until it is ready; others may be starting beside it."""
         mine = {"STREAM_WORKER_ID": "w1", "STREAM_WORKER_PORT": str(self._worker_port)}
         self._start("worker", env={**self.env, "STREAM_PARTITIONS": str(PARTITIONS), **mine})
         self.server()
-        await self.ready()
+        await self.ready(timeout_s=120)
 
     async def send(self, topic: str, events: Iterable[Event]) -> int:
         """Replay events in this order, and wait until all are in; how many there were."""

@@ -12,6 +12,7 @@ from tests.conformance import data
 from tests.conformance.figures import ELASTIC_GROUP, ELASTIC_LOG
 from tests.conformance.site import ALL_TIME, Read, Site
 
+pytestmark = pytest.mark.timeout(240)  # the first test starts all systems
 TICK = "2015-06-01T00:00:00Z"
 TIMEOUT_MS = 1_800_000
 HITS = "all_hits_by_ip"

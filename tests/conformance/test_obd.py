@@ -11,6 +11,7 @@ from stream.partitioner import partition_of
 from tests.conformance import data
 from tests.conformance.site import Range, Site
 
+pytestmark = pytest.mark.timeout(240)  # the first test starts all systems
 WEEK: Range = ("2019-11-24T00:00:00Z", "2019-12-01T00:00:00Z")
 LAST_DAY = "2019-11-30"
 TOTAL = 60_287

@@ -9,6 +9,7 @@ from tests.conformance import data
 from tests.conformance.figures import BOUNCE, NO_VALUE, PEERS, PEERS_APART
 from tests.conformance.site import ALL_TIME, Range, Read, Site
 
+pytestmark = pytest.mark.timeout(240)  # the first test starts all systems
 CASES = (
     *("plausible-01", "plausible-02", "plausible-03", "plausible-04", "plausible-05"),
     *("plausible-06", "plausible-06b"),

@@ -13,6 +13,7 @@ from tests.conformance.figures import BEFORE_REOPENING, INCIDENT_EVENTS, INCIDEN
 from tests.conformance.site import ALL_TIME, Read, Site
 from tests.support.patience import eventually
 
+pytestmark = pytest.mark.timeout(240)  # the first test starts all systems
 TICK = "2018-06-01T00:00:00Z"
 STATES = ("live", "settled")
 PRIORITIES = ("1 - Critical", "2 - High", "3 - Moderate", "4 - Low")

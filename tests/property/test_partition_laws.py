@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.rules import Rules
@@ -84,10 +84,29 @@ def test_any_order_within_the_allowed_lateness_gives_the_same_rows(topic, data):
     assert ends[0] == ends[1]
 
 
+def without_ambiguity(log, has_ids):
+    """The same log where every session event has an id, or none has, and ids grow with the log.
+
+    What comes behind the watermark finds sums, not events. Where events with and without ids mix,
+    or an event ties with the first of a session, it may join another of the sessions open around
+    it than it does in the reference, which sorts them all.
+    """
+    ids = {}
+    for _, event in log:
+        if (old := event["event_id"]) not in ids.values():
+            event["event_id"] = ids.setdefault(old, f"{len(ids):03}")
+        event.pop("session_id", None)
+        if has_ids:
+            event["session_id"] = "a" if old < "5" else "b"
+    return log
+
+
 @pytest.mark.parametrize("topic", TOPICS)
 @given(data=st.data())
-@settings(max_examples=50)
 def test_a_wild_log_is_what_the_reference_says(topic, data):
     plain = data.draw(worlds.rules())
-    log = worlds.to_records(topic, data.draw(worlds.wild_logs(topic, plain)))
-    check(topic, plain, log, [log])
+    log = data.draw(worlds.wild_logs(topic, plain))
+    if topic == "sessions":
+        log = without_ambiguity(log, data.draw(st.booleans()))
+    records = worlds.to_records(topic, log)
+    check(topic, plain, records, [records])

@@ -100,10 +100,3 @@ def test_definition() -> None:
 def test_passwords_are_not_shown() -> None:
     assert checks._safe("redis://:secret@host:6379/0") == "redis://host:6379/0"
     assert checks._safe("rediss://user:se@cret@host/0") == "rediss://host/0"
-
-
-def test_the_doctor_looks_at_the_topics_that_the_worker_makes() -> None:
-    from stream.worker import plan_of
-
-    settings = load_settings({"topic_prefix": "p-", "group": "g"})
-    assert plan_topics(settings) == plan_of(settings)

@@ -640,9 +640,17 @@ def test_older_than_the_horizon_is_unchecked_though_new() -> None:
 
 def test_a_duplicate_is_a_duplicate_before_it_is_late() -> None:
     rules = replace(RULES, dedupe_horizon_ms=2 * H)
+    early = pv(0, visitor="w")
+    truth = prompt("sessions", [early, pv(H), early], rules)
+    assert verdicts(truth) == ["counted", "counted", "duplicate"]
+
+
+def test_the_id_of_a_dead_letter_is_not_remembered() -> None:
+    rules = replace(RULES, dedupe_horizon_ms=2 * H)
     late = pv(0, visitor="w")
-    truth = prompt("sessions", [pv(H), late, late], rules)
-    assert verdicts(truth) == ["counted", "late", "duplicate"]
+    mended = {**late, "timestamp": T0 + H}
+    truth = prompt("sessions", [pv(H), late, late, mended, mended], rules)
+    assert verdicts(truth) == ["counted", "late", "late", "counted", "duplicate"]
 
 
 def test_older_than_the_finest_retention_reaches_the_coarser_buckets() -> None:
