@@ -42,7 +42,7 @@ ASK_ENDS_S = 1.0
 STUCK_S = 30.0
 """A partition with records to read whose position stands still for so long makes a new start."""
 KAFKA_PATIENCE_S = 2.0
-LAST_FLUSH_S = 5.0
+LAST_FLUSH_S = 3.0
 
 
 class WorkerError(Exception):
@@ -110,7 +110,8 @@ class Worker:
             self._fault = self._fault or _explain(error)
         finally:
             await _end([forward, watch])
-        self._raise()
+        if not stop.is_set():
+            self._raise()
 
     def _is_ready(self) -> bool:
         return self._recovered
@@ -280,6 +281,8 @@ class Worker:
         while True:
             await asyncio.sleep(ASK_ENDS_S)
             places = {self._kafka_place(place): shard for place, shard in self._shards.items()}
+            if not places:
+                continue
             asked_ms = time.time_ns() // 1_000_000
             try:
                 ends = await self._app.end_offsets(places)

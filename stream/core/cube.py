@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from stream.core.buckets import RETENTION_MS, Calendar, Size, expired
+from stream.core.buckets import RETENTION_MS, WIDTH_MS, Calendar, Size, expired
 from stream.core.catalogue import OTHER, Source
 from stream.core.cells import (
     Values,
@@ -40,6 +40,7 @@ class Cube:
         self._settled: _Pending = {}
         self._moments: _Pending = {}
         self._totals: dict[int, Values] = {}
+        self._expired_slot: int | None = None
 
     def label(self, values: tuple[str, ...]) -> int:
         """The id of a label set, taken in if it is new; beyond the cap, that of `(other)`."""
@@ -141,6 +142,10 @@ class Cube:
         add(cells.setdefault(cell_key(size, start_ms, label), ({}, {}))[which], values)
 
     def _expire(self, clock_ms: int) -> None:
+        slot = clock_ms // WIDTH_MS[Size.S10]
+        if slot == self._expired_slot:
+            return  # no bucket has ended since
+        self._expired_slot = slot
         gone = [
             (size, start_ms)
             for size, start_ms in self._buckets

@@ -194,7 +194,7 @@ def around(visitor: Visitor, mark: Mark, watermark_ms: int, frame: Frame) -> Vis
             continue
         if frame.due_ms(now) < watermark_ms:
             continue
-        if mark.kind == Kind.end and now.first_ms + now.last > mark.at_ms:
+        if mark.kind == Kind.end and kept.first_ms + kept.last > mark.at_ms:
             continue  # it would split what can no longer be split
         if best is None or now.first_ms >= best[0]:
             best = now.first_ms, kept
@@ -212,8 +212,8 @@ def would_change_settled(visitor: Visitor, mark: Mark, watermark_ms: int, frame:
         if mark.session_id is not None and mark.session_id != visit.session_id:
             continue
         reach_ms = 0
-        if mark.session_id == visit.session_id:  # an earlier event would become its first
-            reach_ms = frame.timeout_ms(visit)
+        if mark.session_id == visit.session_id and mark.kind <= Kind.conversion:
+            reach_ms = frame.timeout_ms(visit)  # an earlier interaction would become its first
         if visit.first_ms - reach_ms <= mark.at_ms <= frame.due_ms(visit):
             return True
     return False

@@ -76,6 +76,7 @@ class Reader:
         self._pictures = PictureReader(namespace)
         self._loads = asyncio.Semaphore(_LOADS_AT_ONCE)
         self._news = asyncio.Event()
+        self._latencies: list[tuple[int, int]] = []
 
     async def run(self) -> None:
         """Follow until cancelled, whatever becomes of Redis."""
@@ -98,7 +99,9 @@ class Reader:
             await self._news.wait()
             self._news.clear()
             began_s = time.monotonic()
+            latencies, self._latencies = self._latencies, []
             self._view.publish()
+            self._view.take_latencies(latencies, self._clock_ms())
             took_s = time.monotonic() - began_s
             await asyncio.sleep(min(max(_GATHER_S, 3 * took_s), _LONGEST_WAIT_S))
 
@@ -211,7 +214,7 @@ class Reader:
         if entry is not None:
             heard_ms = redis_ms(step.id) or 0
             self._view.take_step(place, entry.info, heard_ms, step.labels, step.buckets)
-            self._view.take_latencies(entry.latencies, self._clock_ms())
+            self._latencies += entry.latencies
 
     # --- reading whole pictures ---
 

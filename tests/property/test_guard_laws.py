@@ -63,7 +63,9 @@ def test_the_log_alone_decides_though_guards_are_met(topic, data):
     assert told_other == told
     assert cells(other, topic) == cells(one, topic)
     assert (other.position, other.is_paused) == (one.position, one.is_paused)
-    assert all(n >= 0 for part in cells(one, topic) for cell in part.values() for n in cell.values())
+    assert all(
+        n >= 0 for part in cells(one, topic) for cell in part.values() for n in cell.values()
+    )
 
 
 @pytest.mark.parametrize("topic", TOPICS)

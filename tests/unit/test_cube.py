@@ -32,9 +32,7 @@ def cube_of(max_labels=100, zone="UTC"):
 
 def rows(table):
     return {
-        parse_cell_key(key): decode_cell(value)
-        for key, value in table.items()
-        if key[:1] == b"c"
+        parse_cell_key(key): decode_cell(value) for key, value in table.items() if key[:1] == b"c"
     }
 
 
@@ -48,7 +46,9 @@ def test_an_instant_is_counted_in_the_bucket_around_it_in_every_size():
     cube.live(NOW, label, {0: 2})
     cube.live(NOW + 1, label, {0: 1, 1: 5})
     cube.roll(NOW)
-    expected = {(size, Calendar().start(size, NOW), label): ({0: 3, 1: 5}, {}) for size in SIZES}
+    expected: dict = {
+        (size, Calendar().start(size, NOW), label): ({0: 3, 1: 5}, {}) for size in SIZES
+    }
     assert rows(table) == expected
 
 

@@ -146,7 +146,7 @@ def test_the_table_finds_what_was_put_in_and_nothing_else_while_it_grows():
 
 
 def test_what_was_drained_survives_a_restart_and_what_was_not_does_not():
-    dedupe, ledger = Dedupe(1_000, 160), {}
+    dedupe, ledger = Dedupe(1_000, 160), dict[bytes, bytes]()
     play(dedupe, [("a", T0, T0)])
     dedupe = restarted(dedupe, 1_000, 160, ledger, T0)
     state = dedupe.state()
@@ -157,7 +157,7 @@ def test_what_was_drained_survives_a_restart_and_what_was_not_does_not():
 
 
 def test_entries_leave_the_ledger_with_the_horizon():
-    dedupe, ledger = Dedupe(1_000, 160), {}
+    dedupe, ledger = Dedupe(1_000, 160), dict[bytes, bytes]()
     for n in range(30):
         at_ms = T0 + n * 100
         play(dedupe, [(f"e{n}", at_ms, at_ms)])
@@ -190,7 +190,8 @@ def test_verdicts_are_those_of_a_dict_however_the_log_is_cut_or_the_owner_change
 ):
     log, model = _log(steps), Model(1_000)
     expected = [model.judge(*event) for event in log]
-    dedupe, ledger, verdicts, at = Dedupe(1_000, 16_000), {}, [], 0
+    dedupe, ledger = Dedupe(1_000, 16_000), dict[bytes, bytes]()
+    verdicts, at = list[int](), 0
     for end in sorted({*cuts, *restarts, len(log)}):
         if at < end <= len(log):
             verdicts += play(dedupe, log[at:end])

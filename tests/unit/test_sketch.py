@@ -14,7 +14,7 @@ DURATIONS = st.integers(0, 400 * 86_400_000)
 
 
 def sketch_of(values, number=0):
-    cell = {}
+    cell: dict[int, int] = {}
     for value in values:
         add(cell, {bin_index(number, value): 1})
     return cell
@@ -96,6 +96,7 @@ def test_ddsketch_says_the_same(values):
         # both are within 1 % of the same value, unless the oracle rounds to the rank beside it
         beside = sorted(values)[max(0, rank - 1) : rank + 2]
         theirs = oracle.get_quantile_value(quantile)
+        assert theirs is not None
         assert min(beside) * 0.99 <= theirs * 1.000_001
         assert theirs <= max(beside) * 1.010_001
         assert found == pytest.approx(nearest_rank(values, percent), rel=0.010_001)

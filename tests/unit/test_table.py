@@ -19,7 +19,6 @@ def test_a_drain_holds_the_last_value_of_what_changed_and_no_more():
     table.put(b"a", b"1")
     table.put(b"b", b"1")
     table.put(b"a", b"2")
-    assert table.dirty
     assert table.drain(0).entries == {b"a": b"2", b"b": b"1"}
     assert not table.dirty
     assert table.drain(0).entries == {}
@@ -57,7 +56,7 @@ def test_a_round_ends_only_while_it_sweeps():
 
 def test_a_changed_entry_is_not_swept_again_in_its_round():
     table = Table()
-    table.load({key: b"1" for key in (b"a", b"b", b"c")})
+    table.load(dict.fromkeys((b"a", b"b", b"c"), b"1"))
     table.put(b"c", b"2")
     first = table.drain(1)
     second = table.drain(1)

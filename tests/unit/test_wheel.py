@@ -10,7 +10,7 @@ class Clockwork:
     """A wheel and what is due by a plain dict."""
 
     def __init__(self):
-        self.due = {}
+        self.due = dict[bytes, int]()
         self.wheel = Wheel(self.due.get)
 
     def add(self, key, due_ms):
@@ -76,7 +76,7 @@ _STEPS = st.lists(
 
 @given(_STEPS)
 def test_whatever_is_added_comes_once_it_is_due_and_not_before(steps):
-    clock, now_ms, waiting = Clockwork(), 0, {}
+    clock, now_ms, waiting = Clockwork(), 0, dict[bytes, int]()
     for key, ms, is_pop in steps:
         if is_pop:
             now_ms += abs(ms)
