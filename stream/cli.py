@@ -295,6 +295,36 @@ def top_command(
     show_top(url, once=once, window=window)
 
 
+@app.command("explain")
+def explain_command(
+    metric: Annotated[str, typer.Argument(help="ctr, bounce_rate, fcr, …")],
+    *,
+    window: Annotated[str | None, typer.Option(help="Sliding window, e.g. 1h.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Start, RFC 3339.")] = None,
+    to: Annotated[str | None, typer.Option(help="End, RFC 3339, not included.")] = None,
+    campaign: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
+    channel: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
+    team: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
+    state: Annotated[str | None, typer.Option(help="live or settled.")] = None,
+    bounce: Annotated[str | None, typer.Option(help="Bounce rule.")] = None,
+    fcr: Annotated[str | None, typer.Option(help="FCR conditions.")] = None,
+    age: Annotated[str | None, typer.Option(help="Outcomes as of this age.")] = None,
+    url: Annotated[str, typer.Option(help="Where the server is.")] = "http://127.0.0.1:8000",
+) -> None:
+    """Say what stands behind a figure: cells, offsets, what was left out, and the definition."""
+    from stream.explain import explain  # noqa: PLC0415
+
+    one = {"metric": metric, "window": window, "from": from_, "to": to, "state": state}
+    one |= {"bounce": bounce, "fcr": fcr, "age": age}
+    many = {"campaign": campaign, "channel": channel, "variant": variant, "team": team}
+    pairs = [(name, value) for name, value in one.items() if value is not None]
+    pairs += [(name, value) for name, values in many.items() for value in values or ()]
+    if window is None and from_ is None and to is None:
+        pairs.append(("window", "1h"))
+    typer.echo(explain(url, pairs))
+
+
 @app.command("doctor")
 @with_settings(*_CONNECTION, "partitions", "replication", "kafka_session_timeout")
 def doctor_command(

@@ -76,7 +76,6 @@ class Shard:
         self._changed: dict[bytes, bytes | None] = {}
         self._latencies: Counter[int] = Counter()
         self._work = asyncio.Event()
-        self._dead_letters = 0
 
     def fold(self, batch: RecordBatch) -> Iterator[None]:
         """Count a batch, a slice at a time; stops when the partition is lost or paused."""
@@ -191,7 +190,7 @@ class Shard:
             worker=self._worker,
             definition_id=core.rules.definition_id,
             dedupe_horizon_ms=core.dedupe.held_ms(core.clock_ms) if known else None,
-            dead_letters=self._dead_letters,
+            tally=dict(core.tally),
         )
 
     def _let_time_pass(self) -> None:
@@ -201,7 +200,6 @@ class Shard:
             self.core.pass_time(end.asked_ms - CLOCK_MARGIN_MS)
 
     def _note(self, batch: RecordBatch, folded: Folded) -> None:
-        self._dead_letters += len(folded.drops)
         self._meters.count(self.place.topic, folded)
         for record_ms in set(batch.timestamps) if len(batch.timestamps) < 64 else ():
             self._latencies[record_ms] += 1

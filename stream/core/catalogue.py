@@ -42,6 +42,7 @@ class Source:
 
     `fields` are counted in every bucket size; `totals` only in the bucket without end, for counters
     that are never taken back; `moments` only in 10 s buckets; `sketches` are quantile sketches.
+    `fates` count the events that were left out (or, unchecked, let in without a look).
     """
 
     topic: str
@@ -49,11 +50,12 @@ class Source:
     fields: tuple[str, ...]
     totals: tuple[str, ...] = ()
     moments: tuple[str, ...] = ()
+    fates: tuple[str, ...] = ("unchecked", "duplicates", "late")
     sketches: tuple[str, ...] = ()
     index: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        names = (*self.fields, *self.totals, *self.moments)
+        names = (*self.fields, *self.totals, *self.moments, *self.fates)
         object.__setattr__(self, "index", {name: i for i, name in enumerate(names)})
 
 

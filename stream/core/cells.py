@@ -13,6 +13,9 @@ import msgspec
 
 Values = dict[int, int]
 
+SPAN_LABEL = 0xFFFF_FFFF
+"""No label set: under this id a bucket holds the first and last offset of its events' records."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
 _KEY = struct.Struct(">cBqI")
@@ -68,6 +71,17 @@ def parse_cell_key(key: bytes) -> tuple[int, int, int]:
     """Size, start and label id of a cell's ledger key."""
     _, size, start_ms, label = _KEY.unpack(key)
     return size, start_ms, label
+
+
+def encode_span(first: int, last: int) -> bytes:
+    """Bytes of the offsets of a bucket's records."""
+    return _encode([first, last])
+
+
+def decode_span(raw: bytes) -> tuple[int, int]:
+    """First and last offset of a bucket's records."""
+    first, last = _decode(raw)
+    return first, last
 
 
 def label_key(label: int) -> bytes:

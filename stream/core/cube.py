@@ -12,11 +12,14 @@ import msgspec
 from stream.core.buckets import RETENTION_MS, WIDTH_MS, Calendar, Size, expired
 from stream.core.catalogue import OTHER, Source
 from stream.core.cells import (
+    SPAN_LABEL,
     Values,
     add,
     cell_key,
     decode_cell,
+    decode_span,
     encode_cell,
+    encode_span,
     label_key,
     parse_cell_key,
 )
@@ -40,6 +43,7 @@ class Cube:
         self._settled: _Pending = {}
         self._moments: _Pending = {}
         self._totals: dict[int, Values] = {}
+        self._spans: dict[int, tuple[int, int]] = {}
         self._expired_slot: int | None = None
 
     def label(self, values: tuple[str, ...]) -> int:
@@ -76,6 +80,12 @@ class Cube:
         """Count in the bucket without end."""
         add(self._totals.setdefault(label, {}), values)
 
+    def span(self, at_ms: int, first: int, last: int) -> None:
+        """Note the offsets of records whose events lie in the 10 s bucket around an instant."""
+        start_ms = at_ms - at_ms % WIDTH_MS[Size.S10]
+        known = self._spans.get(start_ms, (first, last))
+        self._spans[start_ms] = min(first, known[0]), max(last, known[1])
+
     @property
     def pending(self) -> bool:
         """Whether something is counted that has not been rolled."""
@@ -95,6 +105,7 @@ class Cube:
                 self._table.put(key, encode_cell(live, settled))
             else:
                 self._table.delete(key)
+        self._roll_spans(clock_ms)
         self._live, self._settled, self._moments, self._totals = {}, {}, {}, {}
         self._expire(clock_ms)
 
@@ -140,6 +151,22 @@ class Cube:
         if expired(self._calendar.end(size, start_ms), size, clock_ms):
             return
         add(cells.setdefault(cell_key(size, start_ms, label), ({}, {}))[which], values)
+
+    def _roll_spans(self, clock_ms: int) -> None:
+        for at_ms, (first, last) in self._spans.items():
+            for size in (*_COARSE, Size.ALL):
+                start_ms = self._calendar.start(size, at_ms)
+                if expired(self._calendar.end(size, start_ms), size, clock_ms):
+                    continue
+                key = cell_key(size, start_ms, SPAN_LABEL)
+                raw = self._table.get(key)
+                before = (first, last) if raw is None else decode_span(raw)
+                span = min(first, before[0]), max(last, before[1])
+                if raw is None:
+                    self._note(key)
+                if raw is None or span != before:
+                    self._table.put(key, encode_span(*span))
+        self._spans = {}
 
     def _expire(self, clock_ms: int) -> None:
         slot = clock_ms // WIDTH_MS[Size.S10]

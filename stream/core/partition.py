@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.buckets import RETENTION_MS, Calendar, Size, expired
-from stream.core.catalogue import SOURCES
+from stream.core.catalogue import NOT_SET, SOURCES
 from stream.core.cells import parse_label_key
 from stream.core.clicks import Clicks
 from stream.core.cube import Cube
-from stream.core.dedupe import DUPLICATE, UNCHECKED, Dedupe, Times
+from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED, Dedupe, Times
 from stream.core.desk import Desk
 from stream.core.events import (
     Event,
@@ -42,6 +42,7 @@ FORMAT = 1
 """Version of the state's encoding; another one is refused."""
 META = b"m"
 _BEFORE_ALL = -(1 << 61)
+_FATES = {UNCHECKED: "unchecked", DUPLICATE: "duplicates", LATE: "late"}
 _OUTCOMES = {DUPLICATE: Outcome.DUPLICATE, UNCHECKED: Outcome.UNCHECKED}
 
 
@@ -64,11 +65,13 @@ class Partition:
         self.record_ms = _BEFORE_ALL
         self.settled_ms = _BEFORE_ALL
         self.table = Table()
+        self.tally: Counter[str] = Counter()
+        self._source = SOURCES[topic]
         self._calendar = calendar
         self._decoder = EventDecoder(topic)
         self.guard = Guard()
         self.dedupe = Dedupe(rules.dedupe_horizon_ms, rules.dedupe_max_ids)
-        self.cube = Cube(SOURCES[topic], calendar, self.table, rules.max_label_sets)
+        self.cube = Cube(self._source, calendar, self.table, rules.max_label_sets)
         self._fold = self._make_fold(topic, calendar)
         self._moved = False
 
@@ -115,6 +118,8 @@ class Partition:
         folded.drops.sort()
         if folded.drops:
             folded.outcomes[Outcome.DEAD_LETTER] += len(folded.drops)
+        self.tally.update(folded.outcomes)
+        self.tally.update(drop.reason for drop in folded.drops)
         self._moved = True
         return folded
 
@@ -230,9 +235,29 @@ class Partition:
             self.dedupe.oldest(own_clocks),
         )
         self._fold.fold(run)
-        fresh = verdicts == 0
+        fresh = verdicts == FRESH
         self.dedupe.remember(judged.hashes[fresh], own_times[fresh], int(own_clocks[-1]))
         self._tell(batch, first, picked, run, folded)
+        offsets = np.asarray(batch.offsets, np.int64)[first + chosen]
+        self._trace(offsets, own_times, run)
+
+    def _trace(self, offsets: Times, times: Times, run: Run[Event]) -> None:
+        """Keep what explains a figure: where its records lie, and what was left out of it."""
+        verdicts = run.verdicts
+        counted = (verdicts == FRESH) | (verdicts == UNCHECKED)
+        slots, own = times[counted] // 10_000, offsets[counted]
+        starts, firsts = np.unique(slots, return_index=True)
+        _, lasts = np.unique(slots[::-1], return_index=True)
+        for slot, first, last in zip(
+            starts.tolist(), own[firsts].tolist(), own[::-1][lasts].tolist(), strict=True
+        ):
+            self.cube.span(slot * 10_000, first, last)
+        for verdict, name in _FATES.items():
+            fate = {self._source.index[name]: 1}
+            for i in np.flatnonzero(verdicts == verdict).tolist():
+                names = (getattr(run.events[i], name) for name in self._source.dimensions)
+                label = self.cube.label(tuple(name or NOT_SET for name in names))
+                self.cube.live(run.times[i], label, fate)
 
     def _tell(
         self, batch: RecordBatch, first: int, picked: list[int], run: Run[Event], folded: Folded
@@ -273,6 +298,7 @@ class Partition:
                 self.settled_ms,
                 self.dedupe.state(),
                 self.guard.state(),
+                dict(self.tally),
             ]
         )
 
@@ -291,7 +317,9 @@ class Partition:
                 f"the ledger was made with other rules ({definition_id}, "
                 f"now {self.rules.definition_id})"
             )
-        self.position, self.clock_ms, self.record_ms, self.settled_ms, dedupe, guard = rest
+        self.position, self.clock_ms, self.record_ms, self.settled_ms, *parts = rest
+        dedupe, guard, tally = parts
+        self.tally = Counter(tally)
         self.table.load(entries)
         self.guard.load(guard)
         kinds = _by_kind(entries)

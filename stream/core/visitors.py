@@ -75,7 +75,7 @@ class Visitors:
             raw = self._table.get(key)
             if raw is not None:
                 visitor = _decode(raw)
-                self._count(visitor, -1)
+                self._count(current(visitor, self._frame), -1)
                 if visitor.timer_ms is not None and visitor.timer_ms < before_ms:
                     visitor.timer_ms = None
                 self._store(key, visitor, before_ms, watermark_ms)
@@ -157,39 +157,45 @@ class Visitors:
             raw = self._table.get(key)
             visitor = Visitor([], []) if raw is None else _decode(raw)
             self._touched[key] = visitor
-            self._count(visitor, -1)
+            self._count(current(visitor, self._frame), -1)
         return visitor
 
     def _store(self, key: bytes, visitor: Visitor, before_ms: int, watermark_ms: int) -> None:
         """Count a visitor as it is now, settle what is due, and put it back."""
-        self._count(visitor, 1)
-        absorb(visitor, watermark_ms, self._frame)
-        for visit in settle(visitor, before_ms, self._frame):
-            self._cube.settled(visit.first_ms, visit.label, counted(visit))
-            self._unsettle(visit, -1)
-        forget(visitor, watermark_ms, self._frame)
+        frame = self._frame
+        absorb(visitor, watermark_ms, frame)
+        forget(visitor, watermark_ms, frame)
+        now = current(visitor, frame)
+        self._count(now, 1)
+        if any(not visit.settled and frame.due_ms(visit) < before_ms for visit in now):
+            for visit in settle(visitor, before_ms, frame):
+                self._cube.settled(visit.first_ms, visit.label, counted(visit))
+                self._unsettle(visit, -1)
+            forget(visitor, watermark_ms, frame)
+            now = current(visitor, frame)
         if not visitor.visits and not visitor.marks:
             self._table.delete(key)
             return
-        due_ms = self._next_look(visitor, before_ms, watermark_ms)
+        due_ms = self._next_look(visitor, now, before_ms, watermark_ms)
         if visitor.timer_ms is None or due_ms < visitor.timer_ms:
             visitor.timer_ms = due_ms
             self._wheel.add(key, due_ms)
         self._table.put(key, _encode(visitor))
 
-    def _next_look(self, visitor: Visitor, before_ms: int, watermark_ms: int) -> int:
+    def _next_look(
+        self, visitor: Visitor, now: list[Visit], before_ms: int, watermark_ms: int
+    ) -> int:
         """When something of a visitor is due next, on the clock that settles."""
         ahead_ms = before_ms - watermark_ms  # the settling clock may have gone on over a pause
-        now = current(visitor, self._frame)
         frame = self._frame
         dues = [frame.until_ms(v) + ahead_ms if v.settled else frame.due_ms(v) for v in now]
         if not dues:  # a ping or an end that belongs to nothing yet
             dues = [visitor.marks[-1].at_ms + ahead_ms]
         return max(min(dues), before_ms)
 
-    def _count(self, visitor: Visitor, sign: int) -> None:
+    def _count(self, visits: list[Visit], sign: int) -> None:
         """Count a visitor's visits, or take them back with sign -1."""
-        for visit in current(visitor, self._frame):
+        for visit in visits:
             if not visit.settled:
                 self._count_live(visit, sign)
                 self._unsettle(visit, sign)

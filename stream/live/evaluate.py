@@ -5,13 +5,24 @@ cover the range. `View` is asked for what is held, never changed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stream.core.buckets import EPOCH_MAX_MS, Size
 from stream.core.catalogue import LIVE, SETTLED, Source
 from stream.live.cover import Cover, Piece, cover
 from stream.live.figures import Figures, Tally
-from stream.live.query import MAX_SERIES_ROWS, Answer, Query, Row, TooManyRowsError
+from stream.live.query import (
+    MAX_SERIES_ROWS,
+    Answer,
+    Explanation,
+    Layer,
+    PartitionStatus,
+    Provenance,
+    Query,
+    Row,
+    TooManyRowsError,
+)
 from stream.live.store import Store
 from stream.live.vectors import Algebra, Labels, Vector
 from stream.live.windows import STANDARD_MS, window_bounds
@@ -57,6 +68,59 @@ def series(view: "View", query: Query, step: Size, now_ms: int) -> Answer:
         if len(rows) > MAX_SERIES_ROWS:
             raise TooManyRowsError(len(rows))
     return _answer(view, query, now_ms, span, rows, len(ordered) > query.limit, step)
+
+
+def explain(view: "View", query: Query, now_ms: int) -> Explanation:
+    """What stands behind the figure that a query without groups gives."""
+    query = replace(query, by=())
+    topic = query.metric.source.topic
+    store = view.store(topic)
+    span = _span(view, query, now_ms, Size.D1)
+    group_of = _grouping(query)
+    vectors = _gather(group_of, _cells(store, span.pieces, query.state)).get((), [])
+    live = _gather(group_of, _cells(store, span.pieces, LIVE)).get((), [])
+    sums = store.algebra.unpack(store.algebra.total(vectors)) if vectors else {}
+    fates = store.algebra.unpack(store.algebra.total(live)) if live else {}
+    index = query.metric.source.index
+    named = [*query.fraction.numerator, *query.fraction.denominator]
+    spans = store.spans(span.pieces)
+    return Explanation(
+        query=query,
+        answer=answer(view, query, now_ms),
+        layers=_layers(view, store, span.pieces, group_of),
+        fields={n: sums.get(index[n], 0) for n in (name.removeprefix("-") for name in named)},
+        left_out={name: fates.get(index[name], 0) for name in query.metric.source.fates},
+        partitions=[
+            _provenance(view, status, spans.get(status.partition))
+            for status in view.status(now_ms).partitions
+            if status.topic == topic
+        ],
+        definition_id=view.about.definition_id if view.about else None,
+        rules=view.about.rules if view.about else {},
+    )
+
+
+def _provenance(view: "View", status: PartitionStatus, span: tuple[int, int] | None) -> Provenance:
+    first, last = span or (None, None)
+    return Provenance(status, first, last, view.tally(status))
+
+
+def _layers(
+    view: "View",
+    store: Store,
+    pieces: Iterable[Piece],
+    group_of: Callable[[Labels], Group | None],
+) -> list[Layer]:
+    layers: list[Layer] = []
+    for size, start_ms in pieces:
+        end_ms = view.calendar.end(size, start_ms)
+        cells = sum(group_of(labels) is not None for labels in store.bucket(size, start_ms))
+        last = layers[-1] if layers else None
+        if last is not None and last.size == size and last.to_ms == start_ms:
+            layers[-1] = Layer(size, last.from_ms, end_ms, last.buckets + 1, last.cells + cells)
+        else:
+            layers.append(Layer(size, start_ms, end_ms, 1, cells))
+    return layers
 
 
 def _steps(

@@ -108,6 +108,49 @@ class Status:
     partitions: Sequence[PartitionStatus]
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Neighbouring buckets of one size that stand behind a figure, and how many cells they hold."""
+
+    size: Size
+    from_ms: int
+    to_ms: int
+    buckets: int
+    cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """One partition behind a figure.
+
+    `first_offset` and `last_offset` are those of the records whose events lie in the range (None:
+    there are none); `tally` counts all its records since the ledger began, by outcome and reason.
+    """
+
+    status: PartitionStatus
+    first_offset: int | None
+    last_offset: int | None
+    tally: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What stands behind a figure: `answer` has it as a single row.
+
+    `fields` are the sums that the fraction is made of; `left_out` the events of the range and the
+    filters that were not counted (or, `unchecked`, counted without a look for duplicates).
+    """
+
+    query: Query
+    answer: Answer
+    layers: Sequence[Layer]
+    fields: Mapping[str, int]
+    left_out: Mapping[str, int]
+    partitions: Sequence[Provenance]
+    definition_id: str | None
+    rules: Mapping[str, object]
+
+
 class TooManyRowsError(Exception):
     """A series would have more rows than anybody may ask for: at least `rows`."""
 

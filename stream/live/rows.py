@@ -13,7 +13,8 @@ class PartitionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     `status` is live, recovering or paused. `through` is the first source offset not included, `lag`
     counts records. All recorded before `as_of_ms` is in. `settled_through_ms` is keyed by family:
-    sessions, tickets (first resolutions), first_response, resolution.
+    sessions, tickets (first resolutions), first_response, resolution. `tally` counts all records
+    since the ledger began, by outcome and dead-letter reason.
     """
 
     topic: str
@@ -30,7 +31,7 @@ class PartitionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     worker: str = ""
     definition_id: str = ""
     dedupe_horizon_ms: int | None = None
-    dead_letters: int = 0
+    tally: dict[str, int] = {}
 
 
 class FeedEntry(msgspec.Struct, frozen=True, array_like=True):

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from stream.core.cells import SPAN_LABEL, decode_span
 from stream.live.vectors import Algebra, Cell, Labels, Vector, decode_vectors
 
 Place = tuple[int, int]
@@ -20,6 +21,7 @@ Bucket = dict[Labels, Cell]
 Pairs = Sequence[tuple[bytes, bytes]]
 """Label ids and values; of cells, an empty value removes one."""
 
+_SPAN = SPAN_LABEL.to_bytes(4, "big")
 _NO_BUCKET: Mapping[Labels, Cell] = {}
 _SLICE = 1_000
 _MANY = 20_000
@@ -43,11 +45,12 @@ class Follower(Protocol):
 class Picture:
     """One partition's labels and cells, as they stand in Redis. Label ids are its own."""
 
-    __slots__ = ("cells", "labels")
+    __slots__ = ("cells", "labels", "spans")
 
     def __init__(self) -> None:
         self.labels: dict[bytes, Labels] = {}
         self.cells: dict[Place, dict[bytes, bytes]] = {}
+        self.spans: dict[Place, bytes] = {}
 
     def learn(self, pairs: Pairs) -> None:
         """Take up label sets."""
@@ -58,7 +61,9 @@ class Picture:
         """Replace cells of one bucket. Raises KeyError for an unknown label id."""
         held = self.cells.setdefault(place, {})
         for label, raw in pairs:
-            if raw:
+            if label == _SPAN:
+                self.spans[place] = raw
+            elif raw:
                 _ = self.labels[label]
                 held[label] = raw
             else:
@@ -88,6 +93,16 @@ class Store:
         held = self._buckets.get(size)
         return _NO_BUCKET if held is None else held.get(start_ms, _NO_BUCKET)
 
+    def spans(self, places: Iterable[Place]) -> dict[int, tuple[int, int]]:
+        """First and last offset of the records of some buckets, by partition."""
+        found: dict[int, tuple[int, int]] = {}
+        wanted = list(places)
+        for partition, picture in self._pictures.items():
+            spans = [decode_span(raw) for p in wanted if (raw := picture.spans.get(p))]
+            if spans:
+                found[partition] = min(a for a, _ in spans), max(b for _, b in spans)
+        return found
+
     def starts(self, size: int) -> Iterable[int]:
         """Starts of the buckets of a size that hold anything."""
         return self._buckets.get(size, {}).keys()
@@ -104,7 +119,7 @@ class Store:
             held = picture.cells.get(place, {})
             olds = before.setdefault(place, {})
             for label, _ in pairs:
-                if label not in olds:
+                if label != _SPAN and label not in olds:
                     olds[label] = held.get(label, b"")
             picture.put(place, pairs)
 

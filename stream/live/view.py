@@ -15,7 +15,7 @@ from stream.core.cells import Values
 from stream.core.records import TopicPartition
 from stream.live import evaluate
 from stream.live.cover import Shelf
-from stream.live.query import Answer, PartitionStatus, Query, Status
+from stream.live.query import Answer, Explanation, PartitionStatus, Query, Status
 from stream.live.rows import About, PartitionInfo
 from stream.live.store import Pairs, Picture, Place, Store
 from stream.live.vectors import Labels, algebra_of
@@ -78,6 +78,15 @@ class View:
     def series(self, query: Query, step: Size, now_ms: int) -> Answer:
         """Answer it step by step. Raises TooManyRowsError."""
         return evaluate.series(self, query, step, now_ms)
+
+    def explain(self, query: Query, now_ms: int) -> Explanation:
+        """Say what stands behind a figure."""
+        return evaluate.explain(self, query, now_ms)
+
+    def tally(self, place: PartitionStatus) -> Mapping[str, int]:
+        """All records of a partition since its ledger began, by outcome and reason."""
+        info = self._partitions[TopicPartition(place.topic, place.partition)].info
+        return info.tally if info else {}
 
     def status(self, now_ms: int) -> Status:
         """Every partition as of now."""

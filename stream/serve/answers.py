@@ -1,10 +1,12 @@
 """From the view's answers to the JSON bodies of the HTTP interface: pure translation."""
 
+from collections.abc import Sequence
+
 from msgspec import UNSET, UnsetType
 
 from stream.core.buckets import STEPS, WINDOWS_MS, Size
 from stream.core.catalogue import LIVE, METRICS, SETTLED, Metric
-from stream.live.query import Answer, PartitionStatus, Quantiles, Row, Status
+from stream.live.query import Answer, Explanation, PartitionStatus, Quantiles, Row, Status
 from stream.serve import bodies
 from stream.serve.times import format_time
 
@@ -24,6 +26,54 @@ def query_body(answer: Answer) -> bodies.QueryAnswer:
         truncated=answer.truncated,
         rows=[_row(row) for row in answer.rows],
     )
+
+
+def explain_body(explanation: Explanation) -> bodies.ExplainAnswer:
+    """The body of `/api/v1/explain`."""
+    answer, fraction = explanation.answer, explanation.query.fraction
+    row = answer.rows[0]
+    return bodies.ExplainAnswer(
+        metric=answer.metric.name,
+        from_=format_time(answer.from_ms),
+        to=format_time(answer.to_ms),
+        state=answer.state,
+        as_of=time_or_null(answer.as_of_ms),
+        settled_through=time_or_null(answer.settled_through_ms),
+        complete=answer.complete,
+        value=row.value,
+        numerator=row.numerator,
+        denominator=row.denominator,
+        formula=f"({_spell(fraction.numerator)}) / ({_spell(fraction.denominator)})",
+        fields=dict(explanation.fields),
+        left_out=dict(explanation.left_out),
+        cells=[
+            bodies.LayerBody(
+                _STEP_NAMES[layer.size],
+                format_time(layer.from_ms),
+                format_time(layer.to_ms),
+                layer.buckets,
+                layer.cells,
+            )
+            for layer in explanation.layers
+        ],
+        partitions=[
+            bodies.ProvenanceBody(
+                found.status.partition,
+                found.status.status,
+                found.status.through,
+                found.first_offset,
+                found.last_offset,
+                dict(found.tally),
+            )
+            for found in explanation.partitions
+        ],
+        definition_id=explanation.definition_id,
+        rules=dict(explanation.rules),
+    )
+
+
+def _spell(names: Sequence[str]) -> str:
+    return " + ".join(names).replace("+ -", "- ")
 
 
 def series_body(answer: Answer, step: Size) -> bodies.SeriesAnswer:

@@ -10,8 +10,8 @@ from starlette.routing import Route
 from stream.live.query import TooManyRowsError
 from stream.live.view import View
 from stream.serve import bodies
-from stream.serve.answers import catalogue_body, query_body, series_body, status_body
-from stream.serve.parameters import read_query, read_series, refuse_parameters
+from stream.serve.answers import catalogue_body, explain_body, query_body, series_body, status_body
+from stream.serve.parameters import read_explain, read_query, read_series, refuse_parameters
 from stream.serve.problems import ParameterError, respond
 from stream.settings import Settings
 
@@ -43,6 +43,7 @@ class Api:
             Route("/api/v1/catalogue", self.catalogue),
             Route("/api/v1/query", self.query),
             Route("/api/v1/series", self.series),
+            Route("/api/v1/explain", self.explain),
             Route("/api/v1/status", self.status),
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),
@@ -65,6 +66,11 @@ class Api:
             return as_json(series_body(self._view.series(query, step, self._clock()), step))
         except TooManyRowsError as error:
             raise ParameterError("step", str(error)) from None
+
+    async def explain(self, request: Request) -> Response:
+        """What stands behind one figure."""
+        query = read_explain(request.query_params.multi_items(), self._settings)
+        return as_json(explain_body(self._view.explain(query, self._clock())))
 
     async def status(self, request: Request) -> Response:
         """How far each partition is."""

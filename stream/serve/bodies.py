@@ -3,7 +3,7 @@
 Times are RFC 3339 in UTC. Knows nothing of the view; `api` and `feed` fill these in.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -110,6 +110,51 @@ class LiveStatus(StatusBody, kw_only=True):
     """The server's clock when it was sent: `at` - `as_of` is how old the figures are."""
     as_of: Time | None
     complete: bool
+
+
+class LayerBody(msgspec.Struct, rename={"from_": "from"}):
+    """Neighbouring buckets of one size, and how many cells of the figure they hold."""
+
+    step: StepName
+    from_: Time
+    to: Time
+    buckets: int
+    cells: int
+
+
+class ProvenanceBody(msgspec.Struct):
+    """One partition: where the records of the range lie, and what became of all its records."""
+
+    partition: int
+    status: PartitionState
+    through: int
+    first_offset: int | None
+    last_offset: int | None
+    tally: dict[str, int]
+
+
+class ExplainAnswer(msgspec.Struct, rename={"from_": "from"}):
+    """Answer of `/api/v1/explain`: what stands behind one figure, and under which definition."""
+
+    metric: str
+    from_: Time
+    to: Time
+    state: State
+    as_of: Time | None
+    settled_through: Time | None
+    complete: bool
+    value: float | None
+    numerator: Number
+    denominator: int
+    formula: str
+    """The fraction in fields; `fields` has their sums."""
+    fields: dict[str, int]
+    left_out: dict[str, int]
+    """Events of the range that were not counted: duplicates, late; unchecked ones were."""
+    cells: list[LayerBody]
+    partitions: list[ProvenanceBody]
+    definition_id: str | None
+    rules: dict[str, Any]
 
 
 class MetricBody(msgspec.Struct):

@@ -30,6 +30,7 @@ _BODIES = (
     bodies.CatalogueBody,
     bodies.QueryAnswer,
     bodies.SeriesAnswer,
+    bodies.ExplainAnswer,
     bodies.StatusBody,
     bodies.Health,
     bodies.Snapshot,
@@ -87,6 +88,12 @@ def _paths() -> Json:
         ),
         "/api/v1/series": _get(
             "The same in steps. At most 11,000 rows.", "SeriesAnswer", [*ranged, _STEP], (422,)
+        ),
+        "/api/v1/explain": _get(
+            "What stands behind one figure.",
+            "ExplainAnswer",
+            [_METRIC, *_RANGE, *_FILTERS, *_CHOICES],
+            (422,),
         ),
         "/api/v1/status": _get("How far each partition is.", "StatusBody", problems=(422,)),
         "/api/v1/live": _text("The live feed.", "text/event-stream", _LIVE, (422, 503)),

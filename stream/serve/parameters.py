@@ -21,6 +21,7 @@ QUERY_PARAMETERS = (
     *("metric", "window", "from", "to", "state", "bounce", "fcr", "age", "limit", "order"),
 )
 SERIES_PARAMETERS = (*QUERY_PARAMETERS, "step")
+EXPLAIN_PARAMETERS = ("metric", "window", "from", "to", "state", "bounce", "fcr", "age")
 REPEATED = ("by", *DIMENSIONS)
 """Parameters that may be given several times; all others at most once."""
 STATES = (LIVE, SETTLED)
@@ -40,6 +41,11 @@ def read_series(pairs: Pairs, settings: Settings) -> tuple[Query, Size]:
     given = Given(pairs, SERIES_PARAMETERS, REPEATED)
     query = _query(given, settings)
     return query, STEPS[given.choice("step", STEPS)]
+
+
+def read_explain(pairs: Pairs, settings: Settings) -> Query:
+    """The query of `/api/v1/explain`: one figure, so neither groups nor order nor limit."""
+    return _query(Given(pairs, EXPLAIN_PARAMETERS, DIMENSIONS), settings)
 
 
 def refuse_parameters(pairs: Pairs) -> None:

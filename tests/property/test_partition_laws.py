@@ -86,7 +86,7 @@ def test_any_order_within_the_allowed_lateness_gives_the_same_rows(topic, data):
 
 
 def without_ambiguity(log, has_ids):
-    """The same log where every session event has an id, or none has, and ids grow with the log.
+    """The same log where every session event has an id, or none has, and pings come last in ties.
 
     What comes behind the watermark finds sums, not events. Where events with and without ids mix,
     or an event ties with the first of a session, it may join another of the sessions open around
@@ -95,7 +95,8 @@ def without_ambiguity(log, has_ids):
     ids = dict[str, str]()
     for _, event in log:
         if (old := event["event_id"]) not in ids.values():
-            event["event_id"] = ids.setdefault(old, f"{len(ids):03}")
+            last = event["type"] in ("ping", "end")
+            event["event_id"] = ids.setdefault(old, f"{'z' if last else ''}{len(ids):03}")
         event.pop("session_id", None)
         if event["type"] == "end":
             event["type"] = "ping"

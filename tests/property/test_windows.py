@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.buckets import EPOCH_MAX_MS, WINDOWS_MS, Calendar, Size
@@ -46,30 +46,29 @@ def test_a_vector_is_its_fields(a: Values, b: Values, algebra: Any) -> None:
 
 # --- windows -------------------------------------------------------------------------------------
 
+_EDGES = {  # buckets back from now at which a window of this size begins
+    (1, 10_000): (0, 6, 30, 90, 360),
+    (2, 60_000): (0, 1_440),
+    (3, 3_600_000): (0, 168, 720),
+    (4, 86_400_000): (0,),
+}
 places = st.sampled_from(
     [
-        (size, start)
-        for size, width in ((1, 10_000), (2, 60_000), (3, 3_600_000), (4, 86_400_000))
-        for step in (*range(-4, 3), -7, -31)
-        for start in [(NOW_MS // width + step) * width]
+        (size, (NOW_MS // width - edge + near) * width)
+        for (size, width), edges in _EDGES.items()
+        for edge in edges
+        for near in range(-1, 4)
     ]
 )
 cells = st.one_of(st.none(), st.tuples(values, values))
 writes = st.tuples(st.just("write"), st.integers(0, 2), places, st.integers(0, 2), cells)
 moves = st.tuples(
     st.just("move"),
-    st.one_of(
-        st.integers(-100_000, 100_000),
-        st.sampled_from([-86_400_000, -60_000, 10_000, 300_000, 3_600_000, 90_000_000]),
-    ),
+    st.sampled_from([10_000, 20_000, 60_000, 3_600_000, 7_000_000, 10**10, 1]),
+    st.sampled_from([1, 1, -1]),
 )
-looks = st.tuples(
-    st.just("look"),
-    st.sampled_from(sorted(WINDOWS_MS.values())),
-    st.sampled_from([LIVE, SETTLED]),
-    st.integers(0, 4_000_000),
-)
-reloads = st.tuples(st.just("reload"), st.integers(0, 2), st.booleans())
+limits = st.tuples(st.just("limit"), st.sampled_from([0, 15_000, 70_000, 4_000_000]))
+reloads = st.tuples(st.just("reload"), st.integers(0, 2), st.booleans(), st.lists(places))
 
 
 class Model:
@@ -102,43 +101,65 @@ def _id(number: int) -> bytes:
     return number.to_bytes(4, "big")
 
 
-@given(st.lists(st.one_of(writes, writes, moves, looks, looks, reloads), max_size=60))
-def test_sliding_sums_equal_summing_again(steps: list[Any]) -> None:
-    asyncio.run(_slide(steps))
+@settings(deadline=None)
+@given(
+    st.lists(writes, min_size=8, max_size=16),
+    st.lists(st.one_of(writes, writes, moves, moves, limits, reloads), max_size=16),
+)
+def test_sliding_sums_equal_summing_again(first: list[Any], then: list[Any]) -> None:
+    asyncio.run(Slide().run([*first, *then]))
 
 
-async def _slide(steps: list[Any]) -> None:
-    store, model, first_ids, now_ms = Store(algebra_of(SESSIONS)), Model(), [0, 0, 0], NOW_MS
-    windows = Windows(store)
-    for partition in range(3):
-        await store.replace(partition, model.picture(partition, 0))
-    shelf = Shelf(Calendar(), NOW_MS)
-    for step in steps:
-        if step[0] == "write":
-            _, partition, place, label, cell = step
-            key = (partition, place, LABELS[label])
-            raw = b"" if cell is None else encode_cell(*cell)
-            if cell is None:
-                model.cells.pop(key, None)
-            else:
-                model.cells[key] = cell
-            store.write(partition, [], [(place, [(_id(first_ids[partition] + label), raw)])])
-        elif step[0] == "move":
-            now_ms += step[1]
-        elif step[0] == "reload":
-            _, partition, renamed = step
-            first_ids[partition] += 5 if renamed else 0
-            store.settle()
-            await store.replace(partition, model.picture(partition, first_ids[partition]))
-        else:
-            _, window_ms, state, behind_ms = step
-            store.settle()
-            limit_ms = EPOCH_MAX_MS if state == LIVE else now_ms - behind_ms
-            bounds = window_bounds(shelf, window_ms, now_ms, limit_ms)
-            window = windows.at((window_ms, state, ""), bounds)
-            wanted = model.sums(bounds.size, bounds.from_ms, bounds.to_ms, state)
-            assert window.sums == wanted
-            assert summed(store, bounds, state) == wanted
+class Slide:
+    """A store with all its windows, and the model beside them."""
+
+    def __init__(self) -> None:
+        self.store, self.model = Store(algebra_of(SESSIONS)), Model()
+        self.windows, self.shelf = Windows(self.store), Shelf(Calendar(), NOW_MS)
+        self.first_ids, self.now_ms, self.behind_ms = [0, 0, 0], NOW_MS, 0
+
+    async def run(self, steps: list[Any]) -> None:
+        for partition in range(3):
+            await self.store.replace(partition, self.model.picture(partition, 0))
+        for number, (kind, *step) in enumerate(steps):
+            await getattr(self, kind)(*step)
+            if number >= 8 or number % 3 == 0:
+                self.look()
+
+    async def write(self, partition: int, place: Any, label: int, cell: Any) -> None:
+        key = (partition, place, LABELS[label])
+        self.model.cells.pop(key, None)
+        if cell is not None and any(cell):
+            self.model.cells[key] = cell
+        raw = encode_cell(*cell) if key in self.model.cells else b""
+        label_id = _id(self.first_ids[partition] + label)
+        self.store.write(partition, [], [(place, [(label_id, raw)])])
+
+    async def move(self, by_ms: int, way: int) -> None:
+        self.now_ms += by_ms * way
+
+    async def limit(self, behind_ms: int) -> None:
+        self.behind_ms = behind_ms
+
+    async def reload(self, partition: int, renamed: bool, gone: list[Any]) -> None:
+        """Another picture, without some buckets and perhaps with other label ids."""
+        self.first_ids[partition] += 5 if renamed else 0
+        for key in [key for key in self.model.cells if key[0] == partition and key[1] in gone]:
+            del self.model.cells[key]
+        picture = self.model.picture(partition, self.first_ids[partition])
+        await self.store.replace(partition, picture)
+
+    def look(self) -> None:
+        """Every window is what the model sums to."""
+        self.store.settle()
+        for state, limit_ms in ((LIVE, EPOCH_MAX_MS), (SETTLED, self.now_ms - self.behind_ms)):
+            for window_ms in WINDOWS_MS.values():
+                bounds = window_bounds(self.shelf, window_ms, self.now_ms, limit_ms)
+                wanted = self.model.sums(bounds.size, bounds.from_ms, bounds.to_ms, state)
+                assert self.windows.at((window_ms, state, ""), bounds).sums == wanted
+                assert summed(self.store, bounds, state) == wanted
+        for size in (1, 2, 3, 4):
+            assert all(self.store.bucket(size, start) for start in self.store.starts(size))
 
 
 @given(

@@ -8,7 +8,7 @@ import msgspec
 
 from stream.core.buckets import Calendar
 from stream.core.catalogue import SOURCES
-from stream.core.cells import decode_cell, parse_cell_key, parse_label_key
+from stream.core.cells import SPAN_LABEL, decode_cell, parse_cell_key, parse_label_key
 from stream.core.partition import Folded, Partition
 from stream.core.records import RecordBatch
 from stream.core.rules import Rules
@@ -85,14 +85,18 @@ def cells(partition: Partition, topic: str) -> tuple[Cells, Cells]:
         for key, value in entries.items()
         if key[:1] == b"l"
     }
+    fates = SOURCES[topic].fates  # the reference knows what is counted, not what was left out
     live: Cells = {}
     settled: Cells = {}
     for key, value in entries.items():
         if key[:1] == b"c":
             size, start_ms, label = parse_cell_key(key)
+            if label == SPAN_LABEL:
+                continue
             where = size, start_ms, labels[label]
             for into, values in zip((live, settled), decode_cell(value), strict=True):
                 named = {names[i]: n for i, n in values.items() if i < FIRST_BIN}
+                named = {name: n for name, n in named.items() if name not in fates}
                 if named:
                     into[where] = named
     return live, settled

@@ -154,7 +154,7 @@ async def test_a_settled_window_takes_coarser_buckets_where_fine_ones_are_gone()
 async def test_a_settled_range_is_cut_at_a_whole_bucket_that_is_kept() -> None:
     through_ms = (NOW_MS - 3 * DAY) // HOUR * HOUR + 30 * MINUTE
     hour_ms = through_ms // HOUR * HOUR
-    table = sessions((hour_ms - MINUTE, 5, 5), (hour_ms + MINUTE, 10, 10))
+    table = sessions((hour_ms - MINUTE, 7, 5), (hour_ms + MINUTE, 10, 10))
     view = await view_of([table], settled_through_ms={"sessions": through_ms})
     query = ask("conversion_rate", from_ms=hour_ms - HOUR, to_ms=NOW_MS, state=SETTLED)
     answer = view.query(query, NOW_MS)
@@ -163,7 +163,7 @@ async def test_a_settled_range_is_cut_at_a_whole_bucket_that_is_kept() -> None:
     answer = view.query(replace(query, to_ms=hour_ms + 20 * MINUTE), NOW_MS)
     assert answer.to_ms == hour_ms
     beyond = view.query(replace(query, from_ms=NOW_MS - HOUR), NOW_MS)
-    assert beyond.from_ms == beyond.to_ms <= through_ms
+    assert (beyond.from_ms, beyond.to_ms) == (hour_ms, hour_ms)
     assert only(beyond).denominator == 0
 
 
@@ -190,6 +190,17 @@ async def test_an_age_leaves_out_what_is_not_old_enough() -> None:
     assert view.query(ranged, NOW_MS).to_ms == cut_ms
     unknown = await view_of([table], as_of_ms=None)
     assert only(unknown.query(query, NOW_MS)).denominator == 0
+
+
+@pytest.mark.parametrize("later", ["settled", "age"])
+async def test_a_settled_figure_at_an_age_ends_where_both_allow(later: str) -> None:
+    metric, age_ms = METRICS["conversion_rate"], AGES_MS["15m"]
+    aged_ms = (NOW_MS - age_ms) // 10_000 * 10_000
+    through_ms = aged_ms + (1 if later == "settled" else -1) * 10 * MINUTE
+    view = await view_of([sessions((NOW_MS, 1, 0))], settled_through_ms={"sessions": through_ms})
+    how = {"fraction": metric.ages["15m"], "age_ms": age_ms, "state": SETTLED}
+    answer = view.query(ask("conversion_rate", window_ms=HOUR, **how), NOW_MS)
+    assert answer.to_ms == min(aged_ms, through_ms)
 
 
 # --- rows ----------------------------------------------------------------------------------------
