@@ -1,9 +1,12 @@
 """A worker's own metrics, in the names of the contract. Knows nothing of where they are shown."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream.core.partition import Folded
 from stream.core.records import TopicPartition
+from stream.live.rows import PartitionInfo
 
 _FLUSH_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -56,9 +59,23 @@ class Meters:
         self._horizon = self._partition_gauge(
             "stream_dedupe_horizon_seconds", "How far back duplicates are known."
         )
-        self._open = self._partition_gauge(
-            "stream_open_items", "Open sessions, or tickets kept, of the partition."
+        self._state = Gauge(
+            "stream_state_items",
+            "What a partition holds in memory: open sessions or kept tickets, event ids, "
+            "label sets, ledger entries.",
+            ["topic", "partition", "kind"],
+            registry=self.registry,
         )
+        self._limits = Gauge(
+            "stream_state_items_limit",
+            "How many of a kind a partition holds at most; the others grow with the traffic.",
+            ["kind"],
+            registry=self.registry,
+        )
+
+    def limit(self, kind: str, most: int) -> None:
+        """Set the bound of a kind of state."""
+        self._limits.labels(kind).set(most)
 
     def count(self, topic: str, folded: Folded) -> None:
         """Add what became of a batch."""
@@ -69,34 +86,24 @@ class Meters:
         if folded.miskeyed:
             self.miskeyed.labels(topic).inc(folded.miskeyed)
 
-    def show(
-        self,
-        place: TopicPartition,
-        *,
-        lag: int | None,
-        watermark_ms: int | None,
-        horizon_ms: int | None,
-        paused: bool,
-        open_items: int,
-    ) -> None:
-        """Set the gauges of a partition."""
-        labels = place.topic, str(place.partition)
-        if lag is not None:
-            self._lag.labels(*labels).set(lag)
-        if watermark_ms is not None:
-            self._watermark.labels(*labels).set(watermark_ms / 1000)
-        if horizon_ms is not None:
-            self._horizon.labels(*labels).set(horizon_ms / 1000)
-        self._paused.labels(*labels).set(paused)
-        self._open.labels(*labels).set(open_items)
+    def show(self, info: PartitionInfo, state: Mapping[str, int]) -> None:
+        """Set the gauges of a partition; `state` counts what it holds, by kind."""
+        labels = info.topic, str(info.partition)
+        if info.lag is not None:
+            self._lag.labels(*labels).set(info.lag)
+        if info.watermark_ms is not None:
+            self._watermark.labels(*labels).set(info.watermark_ms / 1000)
+        if info.dedupe_horizon_ms is not None:
+            self._horizon.labels(*labels).set(info.dedupe_horizon_ms / 1000)
+        self._paused.labels(*labels).set(info.status == "paused")
+        for kind, n in state.items():
+            self._state.labels(*labels, kind).set(n)
 
     def forget(self, place: TopicPartition) -> None:
         """Take the gauges of a lost partition away."""
-        for gauge in (self._lag, self._watermark, self._paused, self._horizon, self._open):
-            try:
-                gauge.remove(place.topic, str(place.partition))
-            except KeyError:
-                continue
+        labels = {"topic": place.topic, "partition": str(place.partition)}
+        for gauge in (self._lag, self._watermark, self._paused, self._horizon, self._state):
+            gauge.remove_by_labels(labels)
 
     def _partition_gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, ["topic", "partition"], registry=self.registry)

@@ -57,6 +57,8 @@ class Worker:
         self.rules = settings.rules()
         self.name = settings.worker_id or f"{socket.gethostname()}-{settings.worker_port}"
         self.meters = Meters()
+        self.meters.limit("event_ids", self.rules.dedupe_max_ids)
+        self.meters.limit("label_sets", self.rules.max_label_sets)
         self.topics = {name: settings.topic(name) for name in SOURCES}
         self._names = {full: name for name, full in self.topics.items()}
         self._calendar = Calendar(self.rules.timezone)
@@ -305,15 +307,7 @@ class Worker:
             raise WorkerError(f"{_spell(shard.place)} stands still at {position}")
 
     def _show(self, shard: Shard) -> None:
-        info = shard.info()
-        self.meters.show(
-            shard.place,
-            lag=info.lag,
-            watermark_ms=info.watermark_ms,
-            horizon_ms=info.dedupe_horizon_ms,
-            paused=info.status == "paused",
-            open_items=shard.core.open_items,
-        )
+        self.meters.show(shard.info(), shard.core.sizes())
 
     async def _guarded(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a loop; its failure ends the worker, for what it left behind is unknown."""

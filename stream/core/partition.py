@@ -92,10 +92,14 @@ class Partition:
         """The clock less the allowed lateness; None before the first event."""
         return None if self.clock_ms == _BEFORE_ALL else self._watermark(self.clock_ms)
 
-    @property
-    def open_items(self) -> int:
-        """Open sessions, or kept tickets."""
-        return self._fold.open
+    def sizes(self) -> dict[str, int]:
+        """How much is held in memory, by kind: what its bounds are told of."""
+        return {
+            "open": self._fold.open,
+            "event_ids": len(self.dedupe),
+            "label_sets": self.cube.labels,
+            "ledger_entries": len(self.table),
+        }
 
     def fold(self, batch: RecordBatch) -> Folded:
         """Count the records of a batch at or after the position, and move the position.

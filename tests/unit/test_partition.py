@@ -202,7 +202,7 @@ def test_figures_are_final_before_the_oldest_open_session():
     feed(partition, "sessions", page(T0))
     feed(partition, "sessions", *(page(T0 + n * 20 * MINUTE) for n in range(1, 7)))
     assert partition.settled_through() == {"sessions": T0 - T0 % 10_000}
-    assert partition.open_items == 1
+    assert partition.sizes()["open"] == 1
     feed(partition, "sessions", page(T0 + 5 * HOUR, "other"))
     assert partition.settled_through() == {"sessions": partition.watermark_ms}
 
@@ -426,7 +426,7 @@ def test_a_visitor_of_very_many_sessions_stays_small_and_every_session_counts():
         assert feed(partition, "sessions", *events).outcomes == {Outcome.COUNTED: 500}
         partition.drain(0)
         [kept] = [value for key, value in partition.table.items() if key[:1] == b"i"]
-        assert partition.open_items <= visitors.MAX_VISITS + 2 * visitors.MAX_MARKS
+        assert partition.sizes()["open"] <= visitors.MAX_VISITS + 2 * visitors.MAX_MARKS
         assert len(kept) < 200_000
     day = Calendar().day(T0)[0]
     live, _ = cells(partition, "sessions")
