@@ -1,7 +1,9 @@
 """Writes docs/metrics.md out of the catalogue: `python -m tools.metrics_doc`.
 
-Owns the words around the catalogue's records; knows no figures and no server. What a rule means is
-said here; a rule without words is a KeyError, so that none stays undocumented.
+Owns the page's order and the words around the catalogue's records; knows no figures and no server.
+What a rule means is said here, what a metric is good for in `tools/metrics/`, an example in
+`tools.metric_examples`; a rule without words is a KeyError, a metric without notes a missing file,
+so that none stays undocumented.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,20 +22,28 @@ from stream.core.catalogue import (
     Source,
     Sum,
     Total,
+    Unit,
 )
 from stream.core.durations import format_duration
 from stream.core.sketch import ACCURACY
+from tools.metric_examples import EXAMPLES, Step, fraction
 
+NOTES = Path(__file__).parent / "metrics"
+"""What is said of each metric, with places for `{facts}` and `{example}`."""
 FILE = Path(__file__).parents[1] / "docs" / "metrics.md"
 
 HEAD = """\
 # Metrics
 
-<!-- Made by `make docs` out of stream/core/catalogue.py. Do not edit it by hand. -->
+<!-- Made by `make docs` out of the catalogue and tools/metrics. Do not edit it by hand. -->
 
 Each metric is one record of [the catalogue](../stream/core/catalogue.py), and this page is made
 from it. A value is numerator / denominator. An empty denominator gives no value: `null` in the API,
 no sample in Prometheus, never 0. Ratios come with their 95 % Wilson interval (`low`, `high`).
+
+The examples are worked out by hand, under the default settings, and
+[a test sends them through the core](../tests/unit/test_metric_examples.py). Each row shows the
+figures after its event. Times are UTC; an event is its type, the visitor or ticket, and its fields.
 
 - **Live** is the value as it stands now. Later events correct it, in the bucket where the item
   was counted.
@@ -69,6 +79,7 @@ def document() -> str:
     parts = [
         HEAD,
         _overview(),
+        _notes("jumps"),
         *(_section(metric) for metric in METRICS.values()),
         _bounce(),
         _fcr(),
@@ -76,6 +87,7 @@ def document() -> str:
         _fields(),
         _prometheus(),
         _time(),
+        _notes("sources"),
     ]
     return "\n".join(parts)
 
@@ -95,9 +107,49 @@ def _overview() -> str:
 
 
 def _section(metric: Metric) -> str:
-    return f"## {metric.name}\n\n{metric.title}. {metric.help}\n\n" + _table(
-        ("", ""), _facts(metric)
+    notes = _notes(metric.name)
+    notes = notes.replace("{facts}\n", _table(("", ""), _facts(metric)) + "\n")
+    notes = notes.replace("{example}\n", _example(metric) + "\n")
+    return f"## {metric.name}\n\n{metric.title}. {metric.help}\n\n{notes}"
+
+
+def _notes(name: str) -> str:
+    return (NOTES / f"{name}.md").read_text()
+
+
+def _example(metric: Metric) -> str:
+    example = EXAMPLES[metric.name]
+    rows = [_row(number, step, metric) for number, step in enumerate(example.steps, 1)]
+    states = ("live", "settled") if metric.settles else ("live",)
+    last = example.steps[-1]
+    ends = zip(states, (last.live, last.settled), strict=False)
+    told = ", ".join(f"{state} {_value(text, metric)}" for state, text in ends)
+    others = ", ".join(f"`{name}` {_over(text)}" for name, text in example.others.items())
+    return (
+        _table(("", "time", "event", *states, ""), rows)
+        + f"\nIn the end: {told}."
+        + (f" Chosen otherwise: {others}." if others else "")
+        + "\n"
     )
+
+
+def _row(number: int, step: Step, metric: Metric) -> tuple[str, ...]:
+    time = f"{step.at}, sent {step.sent}" if step.sent else step.at
+    event = f"`{step.what}`" if step.what else "none; time goes by"
+    label = str(step.again or number) if step.what else ""
+    figures = (step.live, step.settled) if metric.settles else (step.live,)
+    return label, time, event, *map(_over, figures), step.note
+
+
+def _over(text: str) -> str:
+    numerator, denominator = fraction(text)
+    return f"{numerator:,} / {denominator:,}" if denominator else "–"
+
+
+def _value(text: str, metric: Metric) -> str:
+    numerator, denominator = fraction(text)
+    unit = {Unit.RATIO: "", Unit.SECONDS: " s", Unit.PAGES: " pages"}[metric.unit]
+    return f"{_over(text)} = {round(numerator / denominator, 3):,}{unit}"
 
 
 def _facts(metric: Metric) -> Iterator[tuple[str, str]]:
@@ -175,7 +227,9 @@ def _fields() -> str:
         "## Fields\n\n"
         "What is counted of each topic, as integers, for each label set and bucket. Times are\n"
         "milliseconds, money is micro-units. A dimension that an event lacks is `(not set)`; what\n"
-        "a cap folds together is `(other)`. Both count in every total.\n\n"
+        "a cap folds together is `(other)`. Both count in every total. Beside them each topic\n"
+        "counts the events that were left out, for `stream explain`: `duplicates`, `late`, and\n"
+        "`unchecked`, those that were counted without a look for duplicates.\n\n"
         + _table(("topic", "dimensions", "fields"), map(_source, SOURCES.values()))
     )
 

@@ -211,12 +211,21 @@ def would_change_settled(visitor: Visitor, mark: Mark, watermark_ms: int, frame:
             continue
         if mark.session_id is not None and mark.session_id != visit.session_id:
             continue
-        reach_ms = 0
-        if mark.session_id == visit.session_id and mark.kind <= Kind.conversion:
-            reach_ms = frame.timeout_ms(visit)  # an earlier interaction would become its first
-        if visit.first_ms - reach_ms <= mark.at_ms <= frame.due_ms(visit):
+        if mark.at_ms < visit.first_ms:
+            if _would_begin(visit, mark, frame):
+                return True
+        elif mark.at_ms <= frame.due_ms(visit):
             return True
     return False
+
+
+def _would_begin(visit: Visit, mark: Mark, frame: Frame) -> bool:
+    """Whether an event before a visit would become its first interaction."""
+    if mark.session_id != visit.session_id or mark.kind > Kind.conversion:
+        return False
+    if visit.first_ms - mark.at_ms > frame.timeout_ms(visit):
+        return False
+    return not frame.is_full(Visit(mark.session_id, mark.label, mark.at_ms), visit.first_ms)
 
 
 def settle(visitor: Visitor, before_ms: int, frame: Frame) -> list[Visit]:

@@ -134,7 +134,7 @@ class PictureReader:
                 pipeline.hgetall(keys.bucket(name))
             for name, cells in zip(run, await pipeline.execute(), strict=True):
                 if cells:
-                    picture.cells[parse_bucket_name(name)] = cells
+                    picture.put(parse_bucket_name(name), list(cells.items()))
 
     async def _catch_up(self, redis: Any, keys: PartitionKeys, loaded: Loaded) -> Loaded:
         position = await read_position(redis, keys)

@@ -62,7 +62,8 @@ def test_the_metrics_are_those_of_the_contract():
 
 def test_fields_and_sketch_bins_do_not_meet():
     for source in SOURCES.values():
-        assert len(source.index) == len({*source.fields, *source.totals, *source.moments})
+        names = {*source.fields, *source.totals, *source.moments, *source.fates}
+        assert len(source.index) == len(names)
         assert max(source.index.values()) < FIRST_BIN
 
 

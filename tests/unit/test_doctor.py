@@ -9,7 +9,6 @@ from stream.checks import CLOCK_TOLERANCE_MS, Finding, Mark, bad, good, wall_clo
 from stream.doctor import line, run_doctor
 from stream.live.rows import About
 from stream.settings import load_settings
-from stream.topic_plan import plan_topics
 from tests.support.views import DEFINITION
 
 SETTINGS = load_settings({})
