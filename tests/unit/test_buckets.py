@@ -119,6 +119,17 @@ def test_what_is_remembered_is_what_would_be_found(zone, instants):
             assert calendar.day(near_ms) == Calendar(zone).day(near_ms)
 
 
+def test_a_day_may_begin_at_any_second():
+    zone = "Africa/Monrovia"  # 44 minutes and 30 seconds behind until 1972
+    start_ms = ms("1971-06-01T00:00:00", zone)
+    assert start_ms % 900_000
+    for calendar in (Calendar(zone), Calendar(zone)):
+        for at_ms in (start_ms, start_ms - 1, start_ms):
+            day_ms, end_ms = calendar.day(at_ms)
+            assert day_ms <= at_ms < end_ms
+            assert start_ms in (day_ms, end_ms)
+
+
 @given(st.integers(EPOCH_MIN_MS, EPOCH_MAX_MS - 1), st.sampled_from(ZONES))
 def test_every_instant_that_can_be_written_has_buckets(at_ms, zone):
     calendar = Calendar(zone)

@@ -242,10 +242,10 @@ def test_silence_settles_as_the_next_record_would_and_leaves_the_clock_alone():
 
 def test_a_silence_no_longer_than_the_lateness_settles_nothing():
     partition = partition_of("sessions")
-    feed(partition, "sessions", page(T0), page(T0 + 1, type="end"))
-    partition.pass_time(T0 + 1 + 600_000)
+    feed(partition, "sessions", page(T0), page(T0 + 1, type="end"), page(T0 + 9, "other"))
+    partition.pass_time(T0 + 9 + 600_000)
     assert settled(partition) == {}
-    partition.pass_time(T0 + 1 + 600_001)
+    partition.pass_time(T0 + 9 + 600_001)
     assert settled(partition) != {}
 
 
@@ -469,20 +469,39 @@ def test_a_full_session_takes_no_event_from_others_though_it_has_settled():
         assert sum(cell["page_views"] for cell in live) == 7
 
 
-def test_of_two_sessions_active_at_one_instant_the_later_in_order_is_the_nearest():
+@pytest.mark.parametrize(("first", "last"), [("a", "b"), ("b", "a")])
+def test_of_two_sessions_active_at_one_instant_the_later_in_order_is_the_nearest(first, last):
     events = [
-        page(T0, session_id="a", campaign="x"),
-        page(T0 + 1, session_id="b", campaign="y"),
-        {**page(T0 + 10, session_id="b"), "event_id": "1"},
-        {**page(T0 + 10, session_id="a"), "event_id": "2"},
+        page(T0, session_id=last, campaign="x"),
+        page(T0, session_id=first, campaign="y"),
+        {**page(T0 + 10, session_id=first), "event_id": "1"},
+        {**page(T0 + 10, session_id=last), "event_id": "2"},
         page(T0 + 20),
     ]
+    if last == "b":
+        events[:2] = [{**page(T0 - 1, session_id=first, campaign="y")}, events[0]]
     partition = partition_of("sessions")
     feed(partition, "sessions", *events)
     partition.drain(0)
     live, _ = cells(partition, "sessions")
     views = {labels[0]: cell["page_views"] for (s, _, labels), cell in live.items() if s == 4}
     assert views == {"x": 3, "y": 2}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_label_sets_are_admitted_along_the_log_wherever_a_batch_ends(size):
+    events = [
+        step(T0, channel="x"),
+        step(T0 + 1, "resolved", team="y"),  # the ticket is one of x and y
+        step(T0 + 2, ticket="other", channel="z"),
+    ]
+    partition = partition_of("tickets", max_label_sets=3)
+    for at in range(0, 3, size):
+        feed(partition, "tickets", *events[at : at + size])
+    partition.drain(0)
+    live, _ = cells(partition, "tickets")
+    assert {labels for (s, _, labels) in live if s == 4} == {("x", "y")}
+    assert live[0, 0, ("(other)", "(other)")] == {"opened_total": 1}
 
 
 def test_sums_that_no_64_bits_hold_are_exact_and_stop_nothing():
