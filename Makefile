@@ -1,6 +1,7 @@
 # make demo    everything on this machine: http://127.0.0.1:8000 (Ctrl-C ends it; DEMO="--no-events" …)
 # make test    what CI runs: style, types, import rules, dependencies, tests (TESTS="tests/unit -k x")
 # make lint    the same without the tests     make format   mend style
+# make chaos   kills and stops everything while it counts (CHAOS="--faults 100 --events 10000000")
 # make docs    docs/metrics.md out of the catalogue
 # make lock    pin the dependencies anew      make clean    remove what the others have made
 
@@ -10,8 +11,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet install
 DEMO   ?=
 TESTS  ?= tests
+CHAOS  ?=
 
-.PHONY: demo test lint format docs lock clean packages
+.PHONY: demo test chaos lint format docs lock clean packages
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -20,6 +22,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev packages lint
 	@echo "· tests"
 	@$(BIN)/python -m pytest $(TESTS)
+
+chaos: $(VENV)/.dev
+	@$(BIN)/python -m tests.chaos.run $(CHAOS)
 
 lint: $(VENV)/.dev
 	@echo "· style"

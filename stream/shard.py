@@ -31,7 +31,7 @@ CLOCK_MARGIN_MS = 2_000
 MIN_ROUND = 50_000
 """Entries written before the beginning of the ledger's log is worth being cut off."""
 SWEEP = 2_000
-REDIS_PATIENCE_S = 1.0
+REDIS_PATIENCE_S = 0.25
 _LATENCIES = 16
 
 
@@ -70,6 +70,7 @@ class Shard:
         self._worker = worker
         self._epoch = epoch
         self._flushing = False
+        self._redis_away = False
         self._written = len(core.table)
         self._unsent_letters = False
         self._pushed = core.position
@@ -141,10 +142,14 @@ class Shard:
             raise
         except (RedisError, OSError, TimeoutError) as error:
             self._meters.redis_up.set(0)
-            log.warning("redis_away", partition=str(self.place), error=repr(error)[:200])
+            if not self._redis_away:  # once is news
+                log.warning("redis_away", partition=str(self.place), error=repr(error)[:200])
+            self._redis_away = True
             await asyncio.sleep(REDIS_PATIENCE_S)
+            self._work.set()  # what this push held is still to be shown
             return None
         self._meters.redis_up.set(1)
+        self._redis_away = False
         self._pushed = through
         return result.command
 

@@ -5,6 +5,7 @@ doubt (fenced, stuck, its consumer dead) ends with WorkerError, and its process 
 """
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -28,7 +29,7 @@ from stream.engine.ledger import Held, Ledger, LedgerError, Recovered
 from stream.engine.topics import ensure_topics
 from stream.errors import UserError
 from stream.health import serve_health
-from stream.live.link import Link
+from stream.live.link import Link, stop_if_cancelled
 from stream.live.projection import Projection, ProjectionFencedError
 from stream.live.rows import About
 from stream.meters import Meters
@@ -202,6 +203,7 @@ class Worker:
         recovered = await self._ledgers[place.topic].claim(place.partition, held)
         if core is None or not recovered.kept:
             core = self._load(place, recovered)
+        name = core.name(os.urandom(8))
         shard = Shard(
             place,
             core,
@@ -211,7 +213,7 @@ class Worker:
                 self._link,
                 self.settings.group,
                 *place,
-                ledger=ledger_topic(self.settings, place.topic),
+                ledger=name.hex(),
                 about=self._about,
             ),
             self.meters,
@@ -266,6 +268,7 @@ class Worker:
     async def _project_loop(self, shard: Shard) -> None:
         while shard.is_alive:
             command = await shard.project()
+            stop_if_cancelled()
             if command is not None:
                 await self._obey(shard, command)
 

@@ -40,7 +40,7 @@ from stream.core.visitors import Visitors
 
 FORMAT = 1
 """Version of the state's encoding; another one is refused."""
-META = b"m"
+META, NAME = b"m", b"n"
 _BEFORE_ALL = -(1 << 61)
 _FATES = {UNCHECKED: "unchecked", DUPLICATE: "duplicates", LATE: "late"}
 _OUTCOMES = {DUPLICATE: Outcome.DUPLICATE, UNCHECKED: Outcome.UNCHECKED}
@@ -81,6 +81,15 @@ class Partition:
         if topic == "sessions":
             return Visitors(Frame(self.rules, calendar), self.table, self.cube)
         return Desk(self.rules, self.table, self.cube)
+
+    def name(self, proposal: bytes) -> bytes:
+        """What tells this ledger from one that is made anew; a new ledger takes the proposal."""
+        known = self.table.get(NAME)
+        if known is None:
+            self.table.put(NAME, proposal)
+            self._moved = True
+            return proposal
+        return known
 
     @property
     def is_paused(self) -> bool:

@@ -56,11 +56,13 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A whole picture and where to go on from."""
+    """A whole picture and where to go on from; `epoch` is its writer's claim on `ledger`."""
 
     picture: Picture
     info: PartitionInfo
     cursor: Cursor
+    ledger: bytes
+    epoch: int
 
 
 def redis_ms(entry_id: bytes) -> int | None:
@@ -120,7 +122,7 @@ class PictureReader:
         picture.learn(list(zip(labels[::2], labels[1::2], strict=True)))
         await self._read_buckets(redis, keys, [str(name, "utf-8") for name in names], picture)
         cursor = Cursor(last, str(head[1], "utf-8"), int(head[2]))
-        loaded = Loaded(picture, _decode_info(head[3]), cursor)
+        loaded = Loaded(picture, _decode_info(head[3]), cursor, head[4], int(head[5]))
         loaded = await self._catch_up(redis, keys, loaded)
         return loaded, redis_ms(loaded.cursor.id)
 
@@ -134,7 +136,7 @@ class PictureReader:
                 pipeline.hgetall(keys.bucket(name))
             for name, cells in zip(run, await pipeline.execute(), strict=True):
                 if cells:
-                    picture.put(parse_bucket_name(name), list(cells.items()))
+                    picture.take_bucket(parse_bucket_name(name), cells)
 
     async def _catch_up(self, redis: Any, keys: PartitionKeys, loaded: Loaded) -> Loaded:
         position = await read_position(redis, keys)
@@ -151,7 +153,7 @@ class PictureReader:
                 picture.learn(step.labels)
                 for bucket, pairs in step.buckets:
                     picture.put(bucket, pairs)
-        return Loaded(picture, info, cursor)
+        return Loaded(picture, info, cursor, loaded.ledger, loaded.epoch)
 
 
 def parse_steps(entries: Any) -> Iterator[Step]:

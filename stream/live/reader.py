@@ -20,6 +20,7 @@ from stream.core.records import TopicPartition
 from stream.live.feed import (
     Cursor,
     GapError,
+    Loaded,
     PictureReader,
     Step,
     parse_steps,
@@ -38,7 +39,7 @@ _LONGEST_WAIT_S = 0.5
 _LOADS_AT_ONCE = 4
 _RETRY_LOAD_S = 0.25
 _SUSPECT_AFTER_MS = 3_000
-_BACKOFF_S = (0.1, 2.0)
+_BACKOFF_S = (0.1, 0.5)
 
 _log = logging.getLogger(__name__)
 
@@ -49,10 +50,14 @@ def _wall_clock_ms() -> int:
 
 @dataclass(slots=True)
 class _Place:
-    """What is known of one partition: following with a cursor, or to be read whole."""
+    """What is known of one partition: following with a cursor, or to be read whole.
+
+    `shown` is what the view has: the ledger, the claim on it (epoch) and the source offset.
+    """
 
     keys: PartitionKeys
     cursor: Cursor | None = None
+    shown: tuple[bytes, int, int] = (b"", -1, -1)
     loading: bool = False
     load_after_s: float = 0.0
 
@@ -213,6 +218,8 @@ class Reader:
         entry = step.entry
         if entry is not None:
             heard_ms = redis_ms(step.id) or 0
+            known = self._places[place]
+            known.shown = known.shown[0], entry.epoch, entry.through
             self._view.take_step(place, entry.info, heard_ms, step.labels, step.buckets)
             self._latencies += entry.latencies
 
@@ -232,7 +239,10 @@ class Reader:
                 loaded, heard_ms = await self._pictures.load(redis, place)
                 if self._places.get(place) is not known:
                     return
+                if loaded is not None and _lies_behind(loaded, known):
+                    return  # its owner will write a better one
                 if loaded is not None:
+                    known.shown = loaded.ledger, loaded.epoch, loaded.info.through
                     await self._view.take_picture(place, loaded.picture, loaded.info, heard_ms or 0)
                     known.cursor = loaded.cursor
                 elif heard_ms is not None:
@@ -245,6 +255,12 @@ class Reader:
         finally:
             known.loading = False
             known.load_after_s = time.monotonic() + _RETRY_LOAD_S
+
+
+def _lies_behind(loaded: Loaded, known: _Place) -> bool:
+    """Whether a picture is older than the one shown: Redis was rolled back, or a zombie wrote it."""
+    ledger, epoch, through = known.shown
+    return loaded.ledger == ledger and (loaded.epoch, loaded.info.through) < (epoch, through)
 
 
 def _by_feed(answer: Any) -> Iterable[tuple[bytes, Any]]:

@@ -57,6 +57,14 @@ class Picture:
         for label, raw in pairs:
             self.labels[label] = _decode_labels(raw)
 
+    def take_bucket(self, place: Place, cells: dict[bytes, bytes]) -> None:
+        """Take up one bucket as it was read; its label sets may be learnt later."""
+        span = cells.pop(_SPAN, None)
+        if span is not None:
+            self.spans[place] = span
+        if cells:
+            self.cells[place] = cells
+
     def put(self, place: Place, pairs: Pairs) -> None:
         """Replace cells of one bucket. Raises KeyError for an unknown label id."""
         held = self.cells.setdefault(place, {})

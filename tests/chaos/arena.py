@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -70,7 +71,7 @@ class Slot:
         if self.process is not None:
             self.process.kill()
 
-    def arm(self, point: str, number: signal.Signals, skip: int = 0) -> None:
+    def arm(self, point: str, number: int, skip: int = 0) -> None:
         """The next time but `skip` that it passes the point, it gets the signal."""
         self.aim.write_text(f"{point} {skip} {int(number)}")
 
@@ -89,9 +90,10 @@ class Slot:
         try:
             url = f"http://127.0.0.1:{self.port}/metrics"
             with urllib.request.urlopen(url, timeout=2) as answer:
-                found = re.search(rf"^{name}(?:\{{.*\}})? (\S+)$", answer.read().decode(), re.M)
+                text = answer.read().decode()
         except (urllib.error.URLError, OSError):
             return None
+        found = re.search(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else None
 
     @property
@@ -210,6 +212,20 @@ class Arena:
                     found[why] = found.get(why, 0) + 1
         return found
 
-    def says_json(self, path: str) -> object:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as told:
-            return json.loads(told.read())
+    def code(self, path: str, port: int | None = None) -> int:
+        """The status that the server (or who listens on `port`) answers; 0 where nobody does."""
+        try:
+            url = f"http://127.0.0.1:{port or self.http_port}{path}"
+            with urllib.request.urlopen(url, timeout=3) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def partitions(self) -> dict[str, dict[str, Any]]:
+        """What the status says of each partition."""
+        url = f"http://127.0.0.1:{self.http_port}/api/v1/status"
+        with urllib.request.urlopen(url, timeout=3) as answer:
+            found = json.loads(answer.read())["partitions"]
+        return {f"{p['topic']}/{p['partition']}": p for p in found}

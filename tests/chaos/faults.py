@@ -138,7 +138,7 @@ for _point in ("in-revoke", "after-revoke"):
 
 def _stopped(point: str | None) -> Fault:
     async def zombie(attack: Attack) -> None:
-        """Past the session time-out others own its partitions; then it goes on as if nothing was."""
+        """Past the session time-out others own its partitions; then it goes on unawares."""
         slot = attack.one()
         if point is None:
             assert slot.process is not None

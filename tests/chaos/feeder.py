@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from tests.chaos.plan import Shot, Traffic, Truth
 from tests.support.namespaces import Namespace
+from tests.support.patience import eventually
 
 TICK_S = 0.02
 UNDER_WAY_MOST = 20_000
@@ -38,6 +39,7 @@ class Feeder:
         self._traffic, self._limit = traffic, limit
         self._stopping = False
         self._room = asyncio.Semaphore(UNDER_WAY_MOST)
+        self._under_way = 0
 
     @property
     def done(self) -> bool:
@@ -64,8 +66,7 @@ class Feeder:
                     await self._send(producer, shot)
                 await asyncio.sleep(TICK_S)
             await producer.flush()
-            while self._room._value < UNDER_WAY_MOST and not self.fault:
-                await asyncio.sleep(TICK_S)
+            await eventually(lambda: self.fault or not self._under_way, 60, what="answers")
         finally:
             await producer.stop()
         if self.fault is not None:
@@ -73,6 +74,7 @@ class Feeder:
 
     async def _send(self, producer: AIOKafkaProducer, shot: Shot) -> None:
         await self._room.acquire()
+        self._under_way += 1
         topic = self._namespace.topic(shot.topic)
         self.shots += 1
         self.sent[shot.topic, shot.kind] += 1
@@ -94,6 +96,7 @@ class Feeder:
 
     def _told(self, shot: Shot, told: "asyncio.Future[Any]") -> None:
         self._room.release()
+        self._under_way -= 1
         if told.cancelled() or told.exception() is not None:
             self.fault = self.fault or told.exception() or asyncio.CancelledError()
             return

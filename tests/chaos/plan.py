@@ -184,7 +184,7 @@ class Traffic:
         self._good("clicks", visitor, body, kind, at_ms, label=labels["campaign"] or UNSET)
         roll = self._rng.random()
         if roll < 0.004:  # older than the horizon: nobody can say whether it came before
-            old_ms = at_ms - HOUR_MS - self._rng.randrange(HOUR_MS)
+            old_ms = at_ms - HOUR_MS // 4 - self._rng.randrange(HOUR_MS // 2)
             shot = self._shot("clicks", visitor, body, kind, old_ms)
             shot.label = labels["campaign"] or UNSET
             self._push(at_ms, shot)

@@ -20,7 +20,7 @@ EVERY_S = 0.1
 SCRAPE_EVERY_S = 0.3
 BEHIND_AFTER_S = 1.0
 """So long after its acknowledgement a record has to be shown, or the view counts as behind."""
-_TOTAL = re.compile(r'^(engagement_\w+_total)\{(.*)\} ([0-9.e+]+)$', re.MULTILINE)
+_TOTAL = re.compile(r"^(engagement_\w+_total)\{(.*)\} ([0-9.e+]+)$", re.MULTILINE)
 
 
 @dataclass(slots=True)

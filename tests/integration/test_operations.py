@@ -177,7 +177,7 @@ async def test_other_rules_are_refused_in_one_line_that_names_rebuild(system, pr
     changed = System.worker(_with(system, STREAM_SESSION_TIMEOUT="10m"))
     assert await changed.ended(40) == 1
     last = changed.text.strip().splitlines()[-1]
-    assert re.fullmatch(r"stream: clicks/0: .*other rules.*`stream rebuild`.*", last)
+    assert re.fullmatch(r"stream: \w+/\d: .*other rules.*`stream rebuild`.*", last)
     rebuilt = system.run("rebuild", "--yes")
     assert await rebuilt.ended(30) == 0, rebuilt.text
     again = System.worker(_with(system, STREAM_SESSION_TIMEOUT="10m"))

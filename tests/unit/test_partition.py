@@ -259,6 +259,15 @@ def test_what_a_silence_settled_no_event_changes():
     assert reasons(folded) == [Reason.LATE, Reason.LATE]
 
 
+def test_an_event_before_a_settled_session_is_late_only_if_it_would_have_begun_it():
+    midnight_ms = Calendar().day(T0)[1]
+    for split, dropped in ((False, [Reason.LATE]), (True, [])):
+        partition = partition_of("sessions", split_at_midnight=split)
+        feed(partition, "sessions", page(midnight_ms))
+        record = (midnight_ms + 2 * HOUR, page(midnight_ms - 1))
+        assert reasons(partition.fold(batch("sessions", [record], 1))) == dropped
+
+
 def test_before_the_first_event_time_settles_nothing():
     partition = partition_of("sessions")
     partition.pass_time(T0)

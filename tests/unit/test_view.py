@@ -13,6 +13,7 @@ from stream.live.query import Query
 from stream.live.rows import About
 from stream.live.store import Picture
 from stream.live.view import View
+from stream.live.windows import Bounds, Window
 from tests.support.read_model import (
     HOUR,
     MINUTE,
@@ -176,6 +177,32 @@ async def test_a_picture_with_other_label_ids_replaces_the_old_one_wholly() -> N
     assert impressions(view) == 13
     await view.take_picture(FIRST, other.picture(), info_of("clicks"), NOW_MS)
     assert impressions(view) == 111
+
+
+async def test_a_picture_takes_the_place_of_steps_that_were_not_published_yet() -> None:
+    view, step = await view_of([counted(3)]), sort_changes(counted(7).entries.items())
+    labels, *cells = unpack(step.pack())
+    buckets = list(zip(step.written_places(), cells, strict=True))
+    view.take_step(FIRST, info_of("clicks"), NOW_MS, labels, buckets)
+    await view.take_picture(FIRST, counted(5).picture(), info_of("clicks"), NOW_MS)
+    view.publish()
+    assert impressions(view) == 5
+
+
+async def test_a_window_that_changes_its_grain_is_summed_anew() -> None:
+    table, start_ms = table_of("clicks"), NOW_MS // HOUR * HOUR
+    for size, n in ((Size.S10, 1), (Size.M1, 10)):
+        for minute in range(60):
+            table.cell((size, start_ms + minute * MINUTE), SPRING, {0: n}, {})
+    store = (await view_of([table])).store("clicks")
+    window, end_ms = Window(store, LIVE), start_ms + 30 * MINUTE
+    for bounds, wanted in (
+        (Bounds(start_ms, end_ms, Size.S10), 30),
+        (Bounds(start_ms, end_ms + MINUTE, Size.M1), 310),
+        (Bounds(start_ms + MINUTE, end_ms, Size.S10), 29),
+    ):
+        window.move(bounds)
+        assert window.sums == {SPRING: {0: wanted}}
 
 
 async def test_partitions_that_are_no_more_leave_the_sums() -> None:

@@ -3,7 +3,7 @@
 Python imports this by itself in a process that has its folder on PYTHONPATH; the product knows
 nothing of it. The points are calls between the worker's parts. A point is armed from outside by
 writing `POINT SKIP SIGNAL` into the file that CHAOS_AIM names; who passes that point the
-(SKIP + 1)-th time takes the file away and sends itself the signal.
+(SKIP + 1)-th time takes the file away and sends itself the signal; 0 raises an exception there.
 """
 
 import asyncio
@@ -34,6 +34,8 @@ def passing(point: str) -> int | None:
 
 def strike(point: str) -> None:
     number = passing(point)
+    if number == 0:
+        raise RuntimeError(f"struck at {point}")
     if number is not None:
         os.kill(os.getpid(), number)
 
@@ -62,7 +64,7 @@ def around(owner, name, before=None, after=None, act=strike):
 
 
 def patch() -> None:
-    from stream.engine.faust import FaustApp
+    from stream.engine.faust import FaustApp, _ConsumerThread
     from stream.engine.kafka_log import KafkaLog
     from stream.engine.ledger import Ledger
     from stream.live.projection import Projection
@@ -77,6 +79,7 @@ def patch() -> None:
     around(Projection, "_call", after="in-rewrite")
     around(FaustApp, "commit", before="before-commit", after="after-commit")
     around(FaustApp, "set_positions", before="before-seek")
+    around(_ConsumerThread, "fetch", before="in-fetch")
     revoke = Worker.revoke
 
     @wraps(revoke)
@@ -85,7 +88,7 @@ def patch() -> None:
         revoke(self, partitions)
         strike("after-revoke")
 
-    Worker.revoke = revoked
+    setattr(Worker, "revoke", revoked)  # noqa: B010 - said to be a method, not a variable
 
 
 class Hook(importlib.abc.MetaPathFinder):
@@ -96,13 +99,15 @@ class Hook(importlib.abc.MetaPathFinder):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.loader is not None
         run = spec.loader.exec_module
 
         def run_and_patch(module):
             run(module)
             patch()
 
-        spec.loader.exec_module = run_and_patch
+        setattr(spec.loader, "exec_module", run_and_patch)  # noqa: B010
         return spec
 
 
