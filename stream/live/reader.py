@@ -258,7 +258,7 @@ class Reader:
 
 
 def _lies_behind(loaded: Loaded, known: _Place) -> bool:
-    """Whether a picture is older than the one shown: Redis was rolled back, or a zombie wrote it."""
+    """Whether a picture is older than the one shown: rolled back, or a zombie wrote it."""
     ledger, epoch, through = known.shown
     return loaded.ledger == ledger and (loaded.epoch, loaded.info.through) < (epoch, through)
 

@@ -190,7 +190,7 @@ async def _leave(attack: Attack, name: str) -> None:
     if slot.process.running:
         attack.remarks.append(f"{name} did not end within 20 s of SIGTERM")
         slot.process.kill()
-    elif slot.process.returncode:
+    elif slot.process.returncode not in (0, -signal.SIGTERM):  # the latter: it still started
         attack.remarks.append(f"{name} left with {slot.process.returncode}")
 
 
