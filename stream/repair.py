@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from stream.core.catalogue import SOURCES
 from stream.core.records import TopicPartition
+from stream.engine.kafka_admin import KafkaAdmin
 from stream.engine.kafka_log import KafkaLog
 from stream.engine.ledger import Ledger, LedgerError
 from stream.errors import UserError
@@ -46,6 +47,19 @@ async def resume(settings: Settings, partition: str, skip_to: int | None) -> str
     return f"{partition} goes on" + (f" at offset {skip_to}" if skip_to is not None else "")
 
 
+async def _grow_ledgers(settings: Settings) -> None:
+    """A source that got more partitions gets a ledger with as many."""
+    async with KafkaAdmin(settings.kafka) as admin:
+        there = await admin.topics()
+        for topic in SOURCES:
+            source, ledger = (
+                there.get(settings.topic(topic)),
+                there.get(ledger_topic(settings, topic)),
+            )
+            if source and ledger and ledger.partitions < source.partitions:
+                await admin.grow(ledger.name, source.partitions)
+
+
 def parse_place(text: str) -> TopicPartition:
     """`clicks/3` -> the partition; UserError says what it looks like."""
     topic, _, number = text.partition("/")
@@ -60,6 +74,7 @@ async def rebuild(settings: Settings) -> Sequence[str]:
     link = Link(settings.redis_url)
     try:
         client = await reach(link)
+        await _grow_ledgers(settings)
         for topic in SOURCES:
             ledger = Ledger(KafkaLog(settings.kafka, ledger_topic(settings, topic)))
             try:

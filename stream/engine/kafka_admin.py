@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
@@ -104,6 +104,13 @@ class KafkaAdmin:
         except TopicAlreadyExistsError:
             return False
         return True
+
+    async def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions, up to so many in all."""
+        async with asyncio.timeout(self._timeout_s):
+            answer = await self._client.create_partitions({topic: NewPartitions(partitions)})
+        for name, code, *message in answer.topic_errors:
+            _raise(code, next(filter(None, message), name))
 
     async def delete_records(self, topic: str, partition: int, before: int) -> None:
         """Delete a partition's records before an offset."""

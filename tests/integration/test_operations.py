@@ -9,6 +9,7 @@ import time
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from stream.engine.kafka_admin import KafkaAdmin
 from tests.support.patience import eventually
 from tests.support.system import System
 
@@ -184,6 +185,32 @@ async def test_other_rules_are_refused_in_one_line_that_names_rebuild(system, pr
     await system.counted(1)
     assert system.rows("ctr", "campaign") == {"(not set)": (0, 1)}
     assert again.running
+
+
+async def test_more_partitions_are_refused_in_one_line_until_a_rebuild_counts_them(
+    system, namespace, kafka, producer
+):
+    worker = system.worker()
+    system.server()
+    await system.ready()
+    now_ms = time.time_ns() // 1_000_000
+    await producer.send_and_wait(namespace.topic("clicks"), click(1, now_ms), partition=0)
+    await system.counted(1)
+    worker.terminate()
+    assert await worker.ended(15) == 0
+    async with KafkaAdmin(kafka.bootstrap) as admin:
+        await admin.grow(namespace.topic("clicks"), 6)
+    refused = system.worker()
+    assert await refused.ended(40) == 1
+    last = refused.text.strip().splitlines()[-1]
+    assert re.fullmatch(r"stream: .*has 4 partition.* 6: run `stream rebuild`.*", last), last
+    rebuilt = system.run("rebuild", "--yes")
+    assert await rebuilt.ended(30) == 0, rebuilt.text
+    system.worker("w2")  # Kafka gives a static member that comes back its old partitions
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as newcomer:
+        await newcomer.send_and_wait(namespace.topic("clicks"), click(2, now_ms), partition=5)
+    await system.counted(2)
+    assert system.rows("ctr", "campaign") == {"(not set)": (0, 2)}
 
 
 def _with(system: System, **more: str) -> System:
