@@ -179,6 +179,7 @@ class Worker:
                 await self._connect()
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("kafka_away", servers=self.settings.kafka, error=repr(error)[:200])
+                await self._disconnect()
                 await _wait(stop, KAFKA_PATIENCE_S)
             else:
                 return True
@@ -346,10 +347,12 @@ class Worker:
     async def _close(self) -> None:
         for tasks in self._tasks.values():
             await _end(tasks)
+        await self._disconnect()
+        await self._link.close()
+
+    async def _disconnect(self) -> None:
         closing = [ledger.stop() for ledger in self._ledgers.values()]
-        await asyncio.gather(
-            self._letters.stop(), *closing, self._link.close(), return_exceptions=True
-        )
+        await asyncio.gather(self._letters.stop(), *closing, return_exceptions=True)
 
     def _raise(self) -> None:
         if isinstance(self._fault, UserError):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
 
@@ -250,7 +249,9 @@ class Reader:
             self._news.set()
         except GapError:
             pass  # replaced or lost while it was read: the next look finds out
-        except (msgspec.MsgspecError, LookupError, ValueError) as error:
+        except (RedisError, OSError):  # TimeoutError is one: all partitions are concerned
+            raise
+        except Exception as error:  # noqa: BLE001 - bytes of any kind must not end the server
             _log.warning("%s/%s cannot be read: %r", place.topic, place.partition, error)
         finally:
             known.loading = False

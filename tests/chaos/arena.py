@@ -196,6 +196,7 @@ class Arena:
         await asyncio.to_thread(self.redis.close)
         await asyncio.to_thread(self.kafka.close)
         self.keeper.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def anew(self) -> int:
         """How often a worker has started itself anew (exec)."""
@@ -207,7 +208,7 @@ class Arena:
         for slot in self.slots.values():
             for line in slot.text.splitlines():
                 if "starting_anew" in line:
-                    told = re.search(r"why=(.*)", line)
+                    told = re.search(r'"why": "([^"]*)"', line)
                     why = re.sub(r"[0-9a-f]{6,}|\d+", "#", told[1] if told else line)[:160]
                     found[why] = found.get(why, 0) + 1
         return found

@@ -100,7 +100,7 @@ def _aimed_at_recovery(point: str) -> Fault:
     async def aimed(attack: Attack) -> None:
         slot = attack.one()
         slot.kill()
-        slot.arm(point, signal.SIGKILL, attack.rng.randrange(2))
+        slot.arm(point, signal.SIGKILL, 0 if point == "before-seek" else attack.rng.randrange(2))
         deadline_s = time.monotonic() + STRIKE_WAIT_S
         while slot.aim.exists() and time.monotonic() < deadline_s:
             await attack.arena.nap(0.05)

@@ -61,25 +61,8 @@ async def all_in(arena: Arena, feeder: Feeder, timeout_s: float) -> None:
     await eventually(heard, timeout_s, what="all in")
 
 
-async def test_nothing_but_the_view_waits_for_redis(arena):
-    """Workers count while Redis is away, say so, and fill it as soon as it is there."""
-    await asyncio.to_thread(arena.kafka.start)
-    slot = arena.slots["w1"]
-    slot.start()
-    arena.start_server()
-    await eventually(lambda: arena.code("/readyz", slot.port) == 200, 40, what="the worker")
-    feeder, _ = await feed(arena, 3_000)
-    await eventually(lambda: slot.metric("stream_redis_up") == 0, 10, what="redis_up 0")
-    assert arena.code("/readyz") == 503
-    assert arena.code("/healthz") == 200
-    await asyncio.to_thread(arena.redis.start)
-    await all_in(arena, feeder, 3.0)
-    assert arena.code("/readyz") == 200
-    await eventually(lambda: slot.metric("stream_redis_up") == 1, 5, what="redis_up 1")
-
-
-async def test_a_worker_waits_for_kafka(arena):
-    await asyncio.to_thread(arena.redis.start)
+async def test_a_worker_waits_for_kafka_and_only_the_view_waits_for_redis(arena):
+    """It says what is away, counts while Redis is, and fills it as soon as it is there."""
     slot = arena.slots["w1"]
     slot.start()
     arena.start_server()
@@ -89,14 +72,20 @@ async def test_a_worker_waits_for_kafka(arena):
     assert arena.code("/healthz", slot.port) == 200
     assert arena.code("/readyz", slot.port) == 503
     await asyncio.to_thread(arena.kafka.start)
-    await eventually(lambda: arena.code("/readyz", slot.port) == 200, 30, what="ready")
-    feeder, _ = await feed(arena, 2_000)
-    await all_in(arena, feeder, 20)
+    await eventually(lambda: arena.code("/readyz", slot.port) == 200, 40, what="the worker")
+    feeder, _ = await feed(arena, 3_000)
+    await eventually(lambda: slot.metric("stream_redis_up") == 0, 10, what="redis_up 0")
+    assert arena.code("/readyz") == 503
+    assert arena.code("/healthz") == 200
+    await asyncio.to_thread(arena.redis.start)
+    await all_in(arena, feeder, 3.0)
+    assert arena.code("/readyz") == 200
+    await eventually(lambda: slot.metric("stream_redis_up") == 1, 5, what="redis_up 1")
     assert (slot.process.pid, slot.process.running) == (pid, True)
 
 
-async def test_a_fenced_worker_starts_anew_under_its_own_name(arena):
-    """Somebody else claims one of its partitions: it gives up everything and begins again."""
+async def test_a_worker_in_doubt_starts_anew_under_its_own_name(arena):
+    """Somebody else claims one of its partitions; then its consumer dies."""
     await arena.open(1)
     slot = arena.slots["w1"]
     feeder, _ = await feed(arena, 2_000)
@@ -108,23 +97,13 @@ async def test_a_fenced_worker_starts_anew_under_its_own_name(arena):
     await stranger.claim(0)
     await stranger.stop()
     again, _ = await feed(arena, 2_000)
-    await eventually(lambda: "starting_anew" in slot.text, 20, what="a new start")
+    await eventually(lambda: arena.anew() == 1, 20, what="a new start")
     await all_in(arena, again, 30)
-    assert {p["worker"] for p in arena.partitions().values()} == {"w1"}
-    assert (slot.process.pid, slot.process.running) == (pid, True)
-
-
-async def test_a_worker_whose_consumer_has_died_starts_anew(arena):
-    await arena.open(1)
-    slot = arena.slots["w1"]
-    feeder, _ = await feed(arena, 2_000)
-    await all_in(arena, feeder, 60)
-    assert slot.process is not None
-    pid = slot.process.pid
     slot.arm("in-fetch", 0)
-    await eventually(lambda: "starting_anew" in slot.text, 20, what="a new start")
-    again, _ = await feed(arena, 2_000)
-    await all_in(arena, again, 30)
+    await eventually(lambda: arena.anew() == 2, 20, what="a new start")
+    once_more, _ = await feed(arena, 2_000)
+    await all_in(arena, once_more, 30)
+    assert {p["worker"] for p in arena.partitions().values()} == {"w1"}
     assert (slot.process.pid, slot.process.running) == (pid, True)
     slot.process.signal(signal.SIGTERM)
     assert await slot.process.ended(20) == 0
