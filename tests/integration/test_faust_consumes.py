@@ -186,7 +186,7 @@ async def test_every_record_arrives_once_and_in_order(
 async def test_records_produced_while_running_arrive_at_once(kafka: Service, topic: str) -> None:
     member = Member(kafka, topic, topic, Ledger())
     async with running(member), producing(kafka) as producer:
-        await eventually(lambda: member.owned)
+        await eventually(lambda: member.owned, 45)
         delays: list[float] = []
         for _ in range(20):
             sent, seen = time.monotonic(), member.arrivals
@@ -252,7 +252,7 @@ async def test_members_come_and_go_while_records_flow(kafka: Service, topic: str
     ledger, total = Ledger(), 40_000
     steady = Member(kafka, topic, topic, ledger)
     async with running(steady):
-        await eventually(lambda: steady.owned)
+        await eventually(lambda: steady.owned, 45)
         flow = asyncio.create_task(produce(kafka, topic, total))
         for _ in range(4):
             guest = Member(kafka, topic, topic, ledger)
@@ -308,13 +308,13 @@ async def test_a_paused_partition_stays_so_over_a_rebalance(kafka: Service, topi
     member, guest = (Member(kafka, topic, topic, ledger) for _ in range(2))
     partition = TopicPartition(topic, 2)
     async with running(member):
-        await eventually(lambda: member.owned)
+        await eventually(lambda: member.owned, 45)
         member.app.pause({partition})
         await produce(kafka, topic, 400)
         await eventually(lambda: ledger.count >= 300)
         async with running(guest):
             guest.app.pause({partition})
-            await eventually(lambda: guest.owned)
+            await eventually(lambda: guest.owned, 45)
         await eventually(lambda: len(member.owned) == PARTITIONS, 20)
         await produce(kafka, topic, 400, 400)
         await eventually(lambda: ledger.count >= 600)
@@ -416,7 +416,7 @@ async def test_reads_on_when_the_broker_comes_back(kafka: Service, topic: str, h
 async def test_stops_within_seconds_while_the_broker_hangs(kafka: Service, topic: str) -> None:
     member = Member(kafka, topic, topic, Ledger())
     run = asyncio.create_task(member.app.run(member.stop))
-    await eventually(lambda: member.owned)
+    await eventually(lambda: member.owned, 45)
     await asyncio.to_thread(kafka.freeze)
     try:
         await asyncio.sleep(1)
