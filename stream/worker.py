@@ -35,7 +35,7 @@ from stream.live.rows import About
 from stream.meters import Meters
 from stream.settings import Settings
 from stream.shard import End, Shard
-from stream.topic_plan import ledger_topic, plan_topics
+from stream.topic_plan import DEAD_LETTERS, ledger_topic, plan_topics
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Worker:
             name: Ledger(KafkaLog(settings.kafka, ledger_topic(settings, name))) for name in SOURCES
         }
         self._letters = DeadLetters(
-            settings.kafka, settings.topic("dead-letters"), prefix=settings.topic_prefix
+            settings.kafka, settings.topic(DEAD_LETTERS), prefix=settings.topic_prefix
         )
         self._link = Link(settings.redis_url)
         self._about = About(self.rules.definition_id, asdict(self.rules), {})

@@ -7,7 +7,7 @@ what no record can change any more (`pass_time`), as the next record would.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -362,8 +362,3 @@ def _key_of(event: Event) -> bytes:
     if isinstance(event, TicketEvent):
         return event.ticket_id.encode()
     return (event.visitor_id or event.event_id).encode()
-
-
-def cells_of(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """The label sets and cells among ledger entries: what the read model shows."""
-    return ((key, value) for key, value in entries if key[:1] in (b"l", b"c"))
