@@ -19,6 +19,7 @@ from stream.agents import add_agents
 from stream.core.buckets import Calendar
 from stream.core.catalogue import SOURCES
 from stream.core.partition import Partition
+from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import TopicPartition
 from stream.engine.batches import PositionLostError
 from stream.engine.dead_letters import DeadLetterError, DeadLetters
@@ -63,6 +64,7 @@ class Worker:
         self.topics = {name: settings.topic(name) for name in SOURCES}
         self._names = {full: name for name, full in self.topics.items()}
         self._calendar = Calendar(self.rules.timezone)
+        self._pseudonyms = Pseudonyms(bytes(32))
         self._ledgers = {
             name: Ledger(KafkaLog(settings.kafka, ledger_topic(settings, name))) for name in SOURCES
         }
@@ -225,7 +227,7 @@ class Worker:
         return shard
 
     def _load(self, place: TopicPartition, recovered: Recovered) -> Partition:
-        core = Partition(place.topic, self.rules, self._calendar)
+        core = Partition(place.topic, self.rules, self._calendar, self._pseudonyms)
         try:
             core.load(recovered.entries)
         except ValueError as error:

@@ -7,6 +7,7 @@ import msgspec
 from stream.core.catalogue import NOT_SET, TICKETS
 from stream.core.cube import Cube
 from stream.core.events import TicketEvent
+from stream.core.pseudonyms import Pseudonyms
 from stream.core.rules import Rules
 from stream.core.run import LATE, Run
 from stream.core.table import Table
@@ -30,12 +31,13 @@ _decode = msgspec.msgpack.Decoder(Ticket).decode
 
 
 class Desk:
-    """Folds ticket events; an item of the table is `i` + ticket id."""
+    """Folds ticket events; an item of the table is `i` + the ticket's pseudonym."""
 
-    def __init__(self, rules: Rules, table: Table, cube: Cube) -> None:
+    def __init__(self, rules: Rules, table: Table, cube: Cube, pseudonyms: Pseudonyms) -> None:
         self._rules = rules
         self._window_ms = rules.fcr_reopen_window_ms
         self._table = table
+        self._pseudonyms = pseudonyms
         self._cube = cube
         self._wheel = Wheel(self._due_ms)
         self._kept = 0
@@ -94,7 +96,7 @@ class Desk:
     def _take(self, event: TicketEvent, before_ms: int) -> bool:
         assert isinstance(event.timestamp, int)
         assert not isinstance(event.opened_at, str)
-        key = b"i" + event.ticket_id.encode()
+        key = b"i" + self._pseudonyms.of(event.ticket_id)
         ticket = self._ticket(key, event.timestamp)
         if self._dues[key] < before_ms:  # what has settled by now, this event cannot change
             self._count(ticket, 1)

@@ -31,6 +31,7 @@ from stream.core.events import (
     Timestamp,
 )
 from stream.core.guard import Guard
+from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import UNREADABLE, Drop, Outcome, Reason, RecordBatch
 from stream.core.rules import FUTURE_TOLERANCE_MS, Rules
 from stream.core.run import LATE, TOO_LATE, Fold, Run
@@ -38,7 +39,7 @@ from stream.core.sessions import Frame
 from stream.core.table import Drained, Table
 from stream.core.visitors import Visitors
 
-FORMAT = 1
+FORMAT = 2
 """Version of the state's encoding; another one is refused."""
 META, NAME = b"m", b"n"
 _BEFORE_ALL = -(1 << 61)
@@ -58,7 +59,9 @@ class Folded:
 class Partition:
     """State of one partition of a source topic."""
 
-    def __init__(self, topic: str, rules: Rules, calendar: Calendar) -> None:
+    def __init__(
+        self, topic: str, rules: Rules, calendar: Calendar, pseudonyms: Pseudonyms
+    ) -> None:
         self.rules = rules
         self.position = 0
         self.clock_ms = _BEFORE_ALL
@@ -68,6 +71,7 @@ class Partition:
         self.tally: Counter[str] = Counter()
         self._source = SOURCES[topic]
         self._calendar = calendar
+        self._pseudonyms = pseudonyms
         self._decoder = EventDecoder(topic)
         self.guard = Guard()
         self.dedupe = Dedupe(rules.dedupe_horizon_ms, rules.dedupe_max_ids)
@@ -79,8 +83,8 @@ class Partition:
         if topic == "clicks":
             return Clicks(self.cube)
         if topic == "sessions":
-            return Visitors(Frame(self.rules, calendar), self.table, self.cube)
-        return Desk(self.rules, self.table, self.cube)
+            return Visitors(Frame(self.rules, calendar), self.table, self.cube, self._pseudonyms)
+        return Desk(self.rules, self.table, self.cube, self._pseudonyms)
 
     def name(self, proposal: bytes) -> bytes:
         """What tells this ledger from one that is made anew; a new ledger takes the proposal."""
@@ -305,6 +309,7 @@ class Partition:
             [
                 FORMAT,
                 self.rules.definition_id,
+                self._pseudonyms.fingerprint,
                 self.position,
                 self.clock_ms,
                 self.record_ms,
@@ -330,7 +335,12 @@ class Partition:
                 f"the ledger was made with other rules ({definition_id}, "
                 f"now {self.rules.definition_id})"
             )
-        self.position, self.clock_ms, self.record_ms, self.settled_ms, *parts = rest
+        fingerprint, self.position, self.clock_ms, self.record_ms, self.settled_ms, *parts = rest
+        if fingerprint != self._pseudonyms.fingerprint:
+            raise ValueError(
+                f"the ledger's ids were hashed with another key ({fingerprint}, "
+                f"now {self._pseudonyms.fingerprint})"
+            )
         dedupe, guard, tally = parts
         self.tally = Counter(tally)
         self.table.load(entries)

@@ -9,6 +9,7 @@ from stream.core.catalogue import NOT_SET, SESSIONS
 from stream.core.cells import Values
 from stream.core.cube import Cube
 from stream.core.events import SessionEvent, micros
+from stream.core.pseudonyms import Pseudonyms
 from stream.core.run import LATE, Run
 from stream.core.sessions import (
     Frame,
@@ -47,11 +48,12 @@ _decode = msgspec.msgpack.Decoder(Visitor).decode
 
 
 class Visitors:
-    """Folds session events; an item of the table is `i` + visitor id."""
+    """Folds session events; an item of the table is `i` + the visitor's pseudonym."""
 
-    def __init__(self, frame: Frame, table: Table, cube: Cube) -> None:
+    def __init__(self, frame: Frame, table: Table, cube: Cube, pseudonyms: Pseudonyms) -> None:
         self._frame = frame
         self._table = table
+        self._pseudonyms = pseudonyms
         self._cube = cube
         self._wheel = Wheel(self._due_ms)
         self._unsettled: Counter[int] = Counter()
@@ -103,7 +105,7 @@ class Visitors:
 
     def _take(self, event: SessionEvent, watermark_ms: int) -> bool:
         mark = self._mark(event)
-        visitor = self._visitor(b"i" + event.visitor_id.encode())
+        visitor = self._visitor(b"i" + self._pseudonyms.of(event.visitor_id))
         absorb(visitor, watermark_ms, self._frame)
         if len(visitor.visits) > MAX_VISITS:
             self._thin(visitor, watermark_ms)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stream.core.buckets import Calendar
 from stream.core.partition import Partition
+from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import RecordBatch
 from stream.core.rules import Rules
 
@@ -35,7 +36,7 @@ def measure(
     name: str, topic: str, events: Iterator[dict[str, object]], later_ms: int | None
 ) -> None:
     """Fold the events, let time pass, and print the growth per item."""
-    partition = Partition(topic, Rules(dedupe_max_ids=16), Calendar())
+    partition = Partition(topic, Rules(dedupe_max_ids=16), Calendar(), Pseudonyms(bytes(32)))
     before = resident()
     offset = 0
     batch: list[bytes] = []

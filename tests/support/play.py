@@ -10,10 +10,12 @@ from stream.core.buckets import Calendar
 from stream.core.catalogue import SOURCES
 from stream.core.cells import SPAN_LABEL, decode_cell, parse_cell_key, parse_label_key
 from stream.core.partition import Folded, Partition
+from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import RecordBatch
 from stream.core.rules import Rules
 from stream.core.sketch import FIRST_BIN
 
+PSEUDONYMS = Pseudonyms(bytes(32))
 Cells = dict[tuple[int, int, tuple[str, ...]], dict[str, int]]
 
 
@@ -47,7 +49,7 @@ def play(
     the wall clock beforehand.
     """
     calendar = Calendar(rules.timezone)
-    partition = Partition(topic, rules, calendar)
+    partition = Partition(topic, rules, calendar, PSEUDONYMS)
     ledger: dict[bytes, bytes] = {}
     told = Folded()
     for number, records in enumerate(batches):
@@ -61,7 +63,7 @@ def play(
         if drain_each or number in restart_after:
             write(partition, ledger, sweep=3)
         if number in restart_after:
-            partition = Partition(topic, rules, calendar)
+            partition = Partition(topic, rules, calendar, PSEUDONYMS)
             partition.load(dict(ledger))
     write(partition, ledger, sweep=0)
     return partition, told

@@ -12,7 +12,7 @@ from stream.core.partition import Partition
 from stream.core.ratios import wilson
 from stream.core.rules import Rules
 from tests import reference
-from tests.support.play import Cells, batch_of, cells, write
+from tests.support.play import PSEUDONYMS, Cells, batch_of, cells, write
 from tools.metric_examples import EXAMPLES, Example, Step, fraction, moment_ms
 from tools.metrics_doc import NOTES, document
 
@@ -60,7 +60,7 @@ def chosen(metric: Metric, choice: str) -> Fraction:
 @each_metric
 def test_the_core_gives_the_figures_of_the_example(metric: Metric) -> None:
     example, rules = EXAMPLES[metric.name], Rules()
-    partition = Partition(example.topic, rules, Calendar(rules.timezone))
+    partition = Partition(example.topic, rules, Calendar(rules.timezone), PSEUDONYMS)
     ledger: dict[bytes, bytes] = {}
     live, settled = cells(partition, example.topic)
     for step, record in records(example):

@@ -9,10 +9,11 @@ import pytest
 from stream.core import visitors
 from stream.core.buckets import RETENTION_MS, Calendar, Size
 from stream.core.partition import META, Partition
+from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import Outcome, Reason, RecordBatch
 from stream.core.rules import Rules
 from tests.strategies import key_for, to_value
-from tests.support.play import cells, write
+from tests.support.play import PSEUDONYMS, cells, write
 
 T0 = 1_760_000_000_000
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -35,7 +36,7 @@ def step(at_ms, kind="opened", ticket="t", **fields):
 
 def partition_of(topic="clicks", **rules):
     made = replace(RULES, **rules)
-    return Partition(topic, made, Calendar(made.timezone))
+    return Partition(topic, made, Calendar(made.timezone), PSEUDONYMS)
 
 
 def batch(topic, records, start=0, end=None, offsets=None, keys=None):
@@ -543,10 +544,12 @@ def test_state_of_another_format_or_of_other_rules_is_refused():
     write(partition, ledger, 0)
     other = replace(RULES, session_timeout_ms=1)
     with pytest.raises(ValueError, match=f"other rules.*{RULES.definition_id}"):
-        Partition("clicks", other, Calendar()).load(ledger)
+        Partition("clicks", other, Calendar(), PSEUDONYMS).load(ledger)
     meta = msgspec.msgpack.decode(ledger[META])
     with pytest.raises(ValueError, match="format 99"):
         partition_of().load({**ledger, META: msgspec.msgpack.encode([99, *meta[1:]])})
+    with pytest.raises(ValueError, match="another key"):
+        Partition("clicks", RULES, Calendar(), Pseudonyms(bytes(16))).load(ledger)
     del ledger[META]
     with pytest.raises(ValueError, match="how far"):
         partition_of().load(ledger)
