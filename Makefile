@@ -2,6 +2,7 @@
 # make test    what CI runs: style, types, import rules, dependencies, tests (TESTS="tests/unit -k x")
 # make lint    the same without the tests     make format   mend style
 # make chaos   kills and stops everything while it counts (CHAOS="--faults 100 --events 10000000")
+# make bench   how fast it is; writes docs/performance.md (BENCH="throughput --events 1000000")
 # make docs    docs/metrics.md out of the catalogue
 # make lock    pin the dependencies anew      make clean    remove what the others have made
 
@@ -12,8 +13,9 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet install
 DEMO   ?=
 TESTS  ?= tests
 CHAOS  ?=
+BENCH  ?=
 
-.PHONY: demo test chaos lint format docs lock clean packages
+.PHONY: demo test chaos bench lint format docs lock clean packages
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -25,6 +27,10 @@ test: $(VENV)/.dev packages lint
 
 chaos: $(VENV)/.dev
 	@$(BIN)/python -m tests.chaos.run $(CHAOS)
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m tests.bench.run $(BENCH) --out docs/performance.json
+	@$(BIN)/python -m tests.bench.report
 
 lint: $(VENV)/.dev
 	@echo "· style"

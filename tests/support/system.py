@@ -15,6 +15,13 @@ from tests.support.services import Service
 Start = Callable[..., StreamProcess]
 
 
+def ask(http_port: int, path: str, parameters: Mapping[str, str] | None = None) -> Any:
+    """The JSON that a server answers."""
+    query = f"?{urlencode(parameters)}" if parameters else ""
+    with urllib.request.urlopen(f"http://127.0.0.1:{http_port}{path}{query}", timeout=5) as answer:
+        return json.loads(answer.read())
+
+
 class System:
     """Starts parts with one environment and asks the API what it shows."""
 
@@ -42,10 +49,7 @@ class System:
 
     def get(self, path: str, **parameters: str) -> Any:
         """The JSON that the API answers."""
-        query = f"?{urlencode(parameters)}" if parameters else ""
-        url = f"http://127.0.0.1:{self.http_port}{path}{query}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return json.loads(answer.read())
+        return ask(self.http_port, path, parameters)
 
     def rows(self, metric: str, by: str, **parameters: str) -> dict[str, tuple[int, int]]:
         """Numerator and denominator by one dimension."""

@@ -1,0 +1,173 @@
+"""Runs the benchmarks and keeps what they say: `python -m tests.bench.run --help`.
+
+The figures go to a JSON file; `tests.bench.report` makes docs/performance.md and its plots of it.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tests.bench import latency, recovery, throughput
+from tests.bench.figures import Figure, repeat
+from tests.bench.machine import describe
+from tests.bench.stage import Stage
+from tests.bench.traffic import Shape, Workload
+
+Found = dict[str, Any]
+
+
+class Bench:
+    """One run over one stage."""
+
+    def __init__(self, stage: Stage, events: int, times: int) -> None:
+        self._stage = stage
+        self._events = events
+        self._times = times
+        self.highest_per_s = 0.0
+
+    async def throughput(self) -> Found:
+        """Clicks, sessions and tickets beside the loops that they are compared with."""
+        found = {}
+        for topic in ("clicks", "sessions", "tickets"):
+            work = Workload(topic, self._events, now_ms())
+            rows = await throughput.measure(self._stage, work, self._times, topic == "clicks")
+            found[topic] = rows
+            for name, row in rows.items():
+                say(f"{topic:9} {name:27} {row['events_per_s'].text(0):>32} events/s"
+                    f"  {row['cpu_per_million'].text():>22} CPU s/M")  # fmt: skip
+        self.highest_per_s = found["clicks"]["one worker"]["events_per_s"].median
+        return found
+
+    async def long(self) -> Found:
+        """Ten times the events in one go: does the cost or the memory grow? And two workers."""
+        work = Workload("clicks", 10 * self._events, now_ms())
+        space = await self._stage.fill(work)
+        run, group = await self._stage.drain(space, "clicks", work.events)
+        await throughput.check(self._stage, space, group, work)
+        million = self._events
+        parts = {
+            str(number + 1): {
+                "cpu_per_million": run.cpu_between(number * million, (number + 1) * million),
+                "resident_mib": run.resident_after((number + 1) * million - million // 50),
+            }
+            for number in range(10)
+        }
+        for number, part in parts.items():
+            say(f"part {number:>2}  {part['cpu_per_million']:6.2f} CPU s/M"
+                f"  {part['resident_mib']:7.1f} MiB")  # fmt: skip
+        both, _ = await self._stage.drain(space, "clicks", work.events, workers=2)
+        say(f"one {run.events_per_s:,.0f}/s, two {both.events_per_s:,.0f}/s")
+        one, two = throughput.told(run), throughput.told(both)
+        return {"parts": parts, "one worker": one, "two workers": two}
+
+    async def growth(self) -> Found:
+        """The cost of a million clicks with ten and a hundred times the campaigns or visitors."""
+        found = {}
+        for name, shape in (
+            ("as it is", Shape()),
+            ("10 × campaigns", Shape(campaigns=500)),
+            ("100 × campaigns", Shape(campaigns=5_000)),
+            ("10 × visitors", Shape(visitors=1_000_000)),
+            ("100 × visitors", Shape(visitors=10_000_000)),
+        ):
+            work = Workload("clicks", self._events, now_ms(), shape)
+            space = await self._stage.fill(work)
+
+            async def once(space: Any = space) -> dict[str, float]:
+                run, _ = await self._stage.drain(space, "clicks", self._events)
+                return throughput.told(run)
+
+            found[name] = await repeat(self._times, once)
+            say(f"{name:18} {found[name]['cpu_per_million'].text()} CPU s/M"
+                f"  {found[name]['peak_mib'].text(0)} MiB")  # fmt: skip
+        return found
+
+    async def latency(self) -> Found:
+        """From record to API at fixed rates, and at 80 % of the highest."""
+        rates = [10_000, 50_000]
+        if self.highest_per_s:
+            rates.append(int(0.8 * self.highest_per_s) // 1_000 * 1_000)
+        found = {}
+        for rate in rates:
+            found[str(rate)] = await repeat(
+                self._times,
+                lambda rate=rate: latency.measure(self._stage, rate, 15),  # type: ignore[misc]
+            )
+            row = found[str(rate)]
+            say(f"{rate:>8}/s  p50 {row['p50_ms'].text(0)} ms  p99 {row['p99_ms'].text(0)} ms"
+                f"  (sent {row['records_per_s'].text(0)}/s)")  # fmt: skip
+        return found
+
+    async def recovery(self) -> Found:
+        """From the start of a process until it counts again, by keys of its ledgers."""
+        found = {}
+        for keys, times in ((1_000, self._times), (self._events, self._times)):
+            found[str(keys)] = await repeat(times, lambda k=keys: recovery.measure(self._stage, k))  # type: ignore[misc]
+            say(f"{keys:>10} keys  {found[str(keys)]['seconds'].text()} s")
+        return found
+
+
+CASES = ("throughput", "long", "growth", "latency", "recovery")
+
+
+def now_ms() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+def say(line: str) -> None:
+    """Tell the person who waits."""
+    print(line, file=sys.stderr, flush=True)
+
+
+async def run(names: list[str], events: int, times: int) -> Found:
+    """The figures of the benchmarks that were named."""
+    found: Found = {"machine": describe(), "events": events, "times": times}
+    with tempfile.TemporaryDirectory(prefix="bench-"):
+        stage = Stage()
+        stage.open()
+        try:
+            bench = Bench(stage, events, times)
+            for name in names:
+                say(f"· {name}")
+                case: Callable[[], Awaitable[Found]] = getattr(bench, name)
+                found[name] = await case()
+        finally:
+            stage.close()
+    return found
+
+
+def main() -> None:
+    """Read the options, run, write."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; default: all")
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--times", type=int, default=3, help="runs of each; the median is told")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    options = parser.parse_args()
+    unknown = set(options.cases) - set(CASES)
+    if unknown:
+        parser.error(
+            f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}"
+        )
+    found = asyncio.run(run(options.cases or list(CASES), options.events, options.times))
+    known = json.loads(options.out.read_text()) if options.out.exists() else {}
+    text = json.dumps(known | found, default=_plain, indent=1)
+    options.out.write_text(text + "\n")
+    say(f"written to {options.out}")
+
+
+def _plain(value: object) -> object:
+    assert isinstance(value, Figure)
+    return asdict(value)
+
+
+if __name__ == "__main__":
+    main()
