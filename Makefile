@@ -3,7 +3,8 @@
 # make lint    the same without the tests     make format   mend style
 # make chaos   kills and stops everything while it counts (CHAOS="--faults 100 --events 10000000")
 # make bench   how fast it is; writes docs/performance.md (BENCH="throughput --events 1000000")
-# make docs    docs/metrics.md out of the catalogue
+# make docs    docs/metrics.md out of the catalogue, Grafana's dashboards out of their code
+# make audit   known weaknesses of the pinned dependencies
 # make lock    pin the dependencies anew      make clean    remove what the others have made
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ TESTS  ?= tests
 CHAOS  ?=
 BENCH  ?=
 
-.PHONY: demo test chaos bench lint format docs lock clean packages
+.PHONY: demo test chaos bench lint format docs audit lock clean packages
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -49,6 +50,10 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	@$(BIN)/python -m tools.metrics_doc
+	@$(BIN)/python -m tools.dashboards
+
+audit: $(VENV)/.dev
+	@$(BIN)/python -m tools.audit
 
 lock: $(VENV)/.dev
 	@tools/lock $(BIN)/uv

@@ -1,11 +1,8 @@
 """`/metrics` judged by others: promtool, and a real Prometheus that scrapes and is asked."""
 
 import asyncio
-import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -14,7 +11,7 @@ import pytest
 from stream.core.catalogue import CLICKS, SESSIONS, TICKETS
 from tests.integration.test_serve import serving, settings_for, write
 from tests.support.namespaces import Namespace
-from tests.support.ports import free_port
+from tests.support.prometheus import prometheus
 from tests.support.services import Service
 from tests.support.serving import Served
 from tests.support.views import HandMade
@@ -66,32 +63,6 @@ async def test_promtool_finds_nothing_when_the_view_is_stale() -> None:
     assert promtool(await served.parts.exporter.expose(False)) == ""
 
 
-@asynccontextmanager
-async def prometheus(folder: Path, target: str) -> AsyncIterator[httpx.AsyncClient]:
-    if shutil.which("prometheus") is None:
-        pytest.skip("prometheus is not installed")
-    config = {
-        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
-        "scrape_configs": [{"job_name": "stream", "static_configs": [{"targets": [target]}]}],
-    }
-    file, port = folder / "prometheus.json", free_port()
-    file.write_text(json.dumps(config))
-    process = await asyncio.create_subprocess_exec(
-        "prometheus",
-        f"--config.file={file}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            yield client
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 async def ask(client: httpx.AsyncClient, query: str) -> dict[str, float]:
     """Values by campaign, once there are any."""
     async with asyncio.timeout(30):
@@ -115,7 +86,7 @@ async def test_a_real_prometheus_scrapes_it(
     settings = settings_for(redis_server, namespace)
     await write(redis_server, namespace, busy(wall_clock_ms()))
     target = f"127.0.0.1:{settings.http_port}"
-    async with serving(settings), prometheus(tmp_path, target) as client:
+    async with serving(settings), prometheus(tmp_path, {"stream": target}) as client:
         live = 'state="live",window="5m"'
         ratios = await ask(client, f'engagement_ctr_ratio{{level="campaign",{live}}}')
         assert ratios == {"spring": 0.07, "autumn": 0.035, HOSTILE: pytest.approx(7 / 300)}

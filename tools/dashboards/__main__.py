@@ -1,0 +1,21 @@
+"""Writes every dashboard to deploy/grafana/dashboards, one JSON file each."""
+
+from pathlib import Path
+
+from tools.dashboards.boards import BOARDS, rendered
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
+
+
+def main() -> None:
+    """Write the files; those of dashboards that are no more are removed."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for path in FOLDER.glob("*.json"):
+        if path.stem not in BOARDS:
+            path.unlink()
+    for name, make in BOARDS.items():
+        (FOLDER / f"{name}.json").write_text(rendered(make()))
+
+
+if __name__ == "__main__":
+    main()
