@@ -46,9 +46,7 @@ def panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def test_every_file_is_what_the_code_makes() -> None:
     files = {path.stem: path.read_text() for path in FOLDER.glob("*.json")}
-    assert files == {name: rendered(make()) for name, make in BOARDS.items()}, (
-        "run: make docs"
-    )
+    assert files == {name: rendered(make()) for name, make in BOARDS.items()}, "run: make docs"
 
 
 @each_board
