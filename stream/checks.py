@@ -18,13 +18,17 @@ from redis.exceptions import RedisError
 from stream.core.catalogue import SOURCES
 from stream.core.durations import format_duration
 from stream.core.records import TopicPartition as Place
+from stream.engine.credentials import Credentials, client_options
+from stream.engine.diagnosis import diagnose
 from stream.engine.kafka_admin import KafkaAdmin, TopicShape
 from stream.engine.topics import judge_topics
+from stream.kafka_access import kafka_credentials
 from stream.live.feed import read_about
 from stream.live.keys import PartitionKeys
-from stream.live.link import Link, reach
+from stream.live.link import explain_fault, reach
 from stream.live.rows import About, PartitionInfo
-from stream.settings import Settings
+from stream.redis_access import link_to_redis, show_redis
+from stream.settings import Settings, SettingsError
 from stream.topic_plan import plan_topics
 
 CLOCK_TOLERANCE_MS = 2_000
@@ -70,16 +74,28 @@ def wall_clock_ms() -> int:
 async def check_kafka(settings: Settings) -> list[Finding]:
     """Reachable, topics, settings, partition counts, record timestamps."""
     try:
-        async with KafkaAdmin(settings.kafka, timeout_s=PATIENCE_S) as admin:
+        credentials = kafka_credentials(settings)
+    except SettingsError as error:
+        return [bad(str(error), "set it right")]
+    try:
+        async with KafkaAdmin(
+            settings.kafka, credentials=credentials, timeout_s=PATIENCE_S
+        ) as admin:
             brokers = await admin.brokers()
             topics = await admin.topics()
             found = [good(f"Kafka at {settings.kafka} answers: {brokers} broker(s)")]
+            if (settings.kafka_security, settings.kafka_mechanism) == ("SASL_PLAINTEXT", "PLAIN"):
+                text = "the password goes to Kafka in the clear"
+                found.append(Finding(Mark.NOTE, text, "use SASL_SSL, or SCRAM-SHA-512"))
             found += await _check_topics(settings, admin, topics)
-        return found + await _check_record_times(settings, topics)
-    except (KafkaError, OSError, TimeoutError) as error:
+        return found + await _check_record_times(settings, credentials, topics)
+    except (KafkaError, OSError) as error:  # TimeoutError is one
+        why = await diagnose(error, settings.kafka, credentials)
+        if why.refused:
+            return [bad(f"Kafka at {settings.kafka} refuses us: {why.text}", "set it right")]
         return [
             bad(
-                f"Kafka at {settings.kafka} does not answer: {_words(error)}",
+                f"Kafka at {settings.kafka} does not answer: {why.text}",
                 "start it, or set STREAM_KAFKA to where it is",
             )
         ]
@@ -103,13 +119,15 @@ async def _check_topics(
     return findings
 
 
-async def _check_record_times(settings: Settings, topics: dict[str, TopicShape]) -> list[Finding]:
+async def _check_record_times(
+    settings: Settings, credentials: Credentials | None, topics: dict[str, TopicShape]
+) -> list[Finding]:
     """The newest record of each source topic must not lie in the future."""
     findings = []
     names = [settings.topic(name) for name in SOURCES if settings.topic(name) in topics]
     if not names:
         return []
-    async with _consumer(settings) as consumer:
+    async with _consumer(settings, credentials) as consumer:
         for name in names:
             newest_ms = await _newest_timestamp(consumer, name, topics[name].partitions)
             if newest_ms is not None:
@@ -128,13 +146,14 @@ def _judge_clock(what: str, newest_ms: int) -> Finding:
 
 
 @asynccontextmanager
-async def _consumer(settings: Settings) -> AsyncIterator[Any]:
+async def _consumer(settings: Settings, credentials: Credentials | None) -> AsyncIterator[Any]:
     consumer: Any = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         request_timeout_ms=round(PATIENCE_S * 1000),
         max_partition_fetch_bytes=65_536,
+        **client_options(credentials),
     )
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -168,14 +187,17 @@ async def _newest_timestamp(consumer: Any, topic: str, partitions: int) -> int |
 
 async def check_redis(settings: Settings) -> list[Finding]:
     """Reachable, eviction policy, clock, definition, every partition."""
-    link = Link(settings.redis_url, timeout_s=PATIENCE_S)
+    try:
+        link = link_to_redis(settings, timeout_s=PATIENCE_S)
+    except SettingsError as error:
+        return [bad(str(error), "set it right")]
     try:
         async with asyncio.timeout(4 * PATIENCE_S):
             redis = await reach(link)
             before_ms = wall_clock_ms()
             seconds, micros = await redis.time()
             redis_ms = seconds * 1000 + micros // 1000
-            found = [good(f"Redis at {_safe(settings.redis_url)} answers")]
+            found = [good(f"Redis at {show_redis(settings)} answers")]
             found.append(_judge_redis_clock(redis_ms, before_ms, wall_clock_ms()))
             found.append(_judge_eviction(await redis.info("memory")))
             about = await read_about(redis, settings.group)
@@ -183,10 +205,15 @@ async def check_redis(settings: Settings) -> list[Finding]:
             if about is not None:
                 found += await _check_partitions(redis, settings, about, redis_ms)
             return found
-    except (RedisError, OSError, TimeoutError, ValueError) as error:
+    except (RedisError, OSError, ValueError) as error:  # TimeoutError is an OSError
+        fault = explain_fault(error)
+        if fault.refused:
+            return [
+                bad(f"Redis at {show_redis(settings)} refuses us: {fault.text}", "set it right")
+            ]
         return [
             bad(
-                f"Redis at {_safe(settings.redis_url)} does not answer: {_words(error)}",
+                f"Redis at {show_redis(settings)} does not answer: {fault.text}",
                 "start it, or set STREAM_REDIS_URL to where it is",
             )
         ]
@@ -270,16 +297,6 @@ async def _judge_partition(
             f"see the topic dead-letters, mend the producer, then `stream resume {name}`",
         )
     return None
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-def _safe(url: str) -> str:
-    """A URL without its password."""
-    scheme, _, rest = url.rpartition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def failed(findings: Iterable[Finding]) -> bool:

@@ -13,11 +13,14 @@ import structlog
 import typer
 
 from stream import __version__
+from stream.campaigns import add_campaigns
 from stream.core.durations import format_duration, parse_duration
 from stream.errors import UserError
+from stream.maintenance import add_maintenance
 from stream.settings import Settings, load_settings
 
 RESTART_S = 1.0
+PASSWORD_CHARACTERS_MIN = 10
 
 app = typer.Typer(
     name="stream",
@@ -28,11 +31,22 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_CONNECTION = ("kafka", "redis_url", "group", "topic_prefix")
+
+def _named(*prefixes: str) -> tuple[str, ...]:
+    return tuple(name for name in Settings.model_fields if name.startswith(prefixes))
+
+
+_KAFKA = tuple(name for name in _named("kafka") if name != "kafka_session_timeout")
+_REDIS = _named("redis_")
+_CONNECTION = (*_KAFKA, *_REDIS, "group", "topic_prefix")
 _READ = ("bounce", "fcr_conditions")
-_SERVER = tuple(name for name in Settings.model_fields if name.startswith(("http_", "metrics_")))
-_SERVE = ("redis_url", "group", "kafka_session_timeout", *_READ, *_SERVER)
-_WORKER = tuple(name for name in Settings.model_fields if name not in (*_READ, *_SERVER))
+_SCREEN = ("targets", "alertmanager")
+_GUARD = ("http_token_file", "http_users_file", "http_open", *_named("http_tls_"))
+_SERVER = ("http_host", "http_port", *_named("metrics_"), *_SCREEN)
+_SERVE = (*_REDIS, "group", "kafka_session_timeout", *_READ, *_SERVER, *_GUARD)
+_CLIENT = ("http_token_file", "http_ca")
+_OTHERS = (*_READ, *_SERVER, "http_ca", "audit_host", "audit_port")
+_WORKER = tuple(name for name in Settings.model_fields if name not in _OTHERS)
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -116,10 +130,12 @@ def demo_command(
     redis_port: Annotated[int, typer.Option(help="Port of the embedded store.")] = 6379,
     worker_port: Annotated[int, typer.Option(help="Port of the worker's metrics.")] = 6066,
     http_port: Annotated[int, typer.Option(help="Port of the server.")] = 8000,
-    scenario: Annotated[str, typer.Option(help="What the simulator plays.")] = "mixed",
+    scenario: Annotated[str, typer.Option(help="What the simulator plays.")] = "launches",
     rate: Annotated[float, typer.Option(help="Events a second.")] = 100.0,
     seed: Annotated[int | None, typer.Option(help="Makes the events reproducible.")] = None,
-    backfill: Annotated[str, typer.Option(help="History that is sent first.")] = "15m",
+    backfill: Annotated[
+        str | None, typer.Option(help="History that is sent first; default: as the scenario has.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the parts' logs.")] = False,
 ) -> None:
     """Run everything on this machine: broker, store, worker, server and simulated events.
@@ -141,7 +157,7 @@ def demo_command(
         scenario=scenario,
         rate=rate,
         seed=seed,
-        backfill_ms=_duration(backfill, "--backfill") or 0,
+        backfill_ms=_duration(backfill, "--backfill"),
     )
     asyncio.run(run_demo(options, say=typer.echo))
 
@@ -187,7 +203,7 @@ def serve_command(settings: Settings) -> None:
 
 
 @app.command("simulate")
-@with_settings("kafka", "topic_prefix", "allowed_lateness")
+@with_settings(*_KAFKA, "topic_prefix", "allowed_lateness")
 def simulate_command(
     settings: Settings,
     *,
@@ -207,9 +223,11 @@ def simulate_command(
 ) -> None:
     """Send simulated traffic: campaigns, a launch, a drop, disorder, duplicates, bad records."""
     from stream.demo.simulator import SimulateOptions, run_simulator  # noqa: PLC0415
+    from stream.kafka_access import kafka_credentials  # noqa: PLC0415
 
     options = SimulateOptions(
         kafka=settings.kafka,
+        credentials=kafka_credentials(settings),
         topic_prefix=settings.topic_prefix,
         scenario=scenario,
         rate=rate,
@@ -239,7 +257,7 @@ def _instant(text: str | None) -> int | None:
 
 
 @app.command("replay")
-@with_settings("kafka", "topic_prefix")
+@with_settings(*_KAFKA, "topic_prefix")
 def replay_command(
     settings: Settings,
     file: Annotated[str, typer.Argument(help="NDJSON, plain or gzip; - is standard input.")],
@@ -272,7 +290,7 @@ def replay_command(
     report = asyncio.run(
         run_replay(
             options,
-            settings.kafka,
+            settings,
             terminal=sys.stderr.isatty(),
             say=lambda text: typer.echo(text, err=True),
         )
@@ -283,20 +301,25 @@ def replay_command(
 
 
 @app.command("top")
+@with_settings(*_CLIENT)
 def top_command(
+    settings: Settings,
     *,
     url: Annotated[str, typer.Option(help="Where the server is.")] = "http://127.0.0.1:8000",
     window: Annotated[str, typer.Option(help="Sliding window to show.")] = "5m",
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
 ) -> None:
     """Watch the figures in the terminal."""
+    from stream.sign_in import sign_in  # noqa: PLC0415
     from stream.top import show_top  # noqa: PLC0415
 
-    show_top(url, once=once, window=window)
+    show_top(url, sign_in(settings), once=once, window=window)
 
 
 @app.command("explain")
+@with_settings(*_CLIENT)
 def explain_command(
+    settings: Settings,
     metric: Annotated[str, typer.Argument(help="ctr, bounce_rate, fcr, …")],
     *,
     window: Annotated[str | None, typer.Option(help="Sliding window, e.g. 1h.")] = None,
@@ -305,6 +328,7 @@ def explain_command(
     campaign: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     variant: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
+    creative: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     team: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     state: Annotated[str | None, typer.Option(help="live or settled.")] = None,
     bounce: Annotated[str | None, typer.Option(help="Bounce rule.")] = None,
@@ -314,19 +338,23 @@ def explain_command(
 ) -> None:
     """Say what stands behind a figure: cells, offsets, what was left out, and the definition."""
     from stream.explain import explain  # noqa: PLC0415
+    from stream.sign_in import sign_in  # noqa: PLC0415
 
     one = {"metric": metric, "window": window, "from": from_, "to": to, "state": state}
     one |= {"bounce": bounce, "fcr": fcr, "age": age}
-    many = {"campaign": campaign, "channel": channel, "variant": variant, "team": team}
+    many = {"campaign": campaign, "channel": channel, "variant": variant, "creative": creative}
+    many["team"] = team
     pairs = [(name, value) for name, value in one.items() if value is not None]
     pairs += [(name, value) for name, values in many.items() for value in values or ()]
     if window is None and from_ is None and to is None:
         pairs.append(("window", "1h"))
-    typer.echo(explain(url, pairs))
+    typer.echo(explain(url, pairs, sign_in(settings)))
 
 
 @app.command("doctor")
-@with_settings(*_CONNECTION, "partitions", "replication", "kafka_session_timeout")
+@with_settings(
+    *_CONNECTION, "partitions", "replication", "kafka_session_timeout", "dead_letters_retention"
+)
 def doctor_command(
     settings: Settings,
     *,
@@ -340,8 +368,29 @@ def doctor_command(
     raise typer.Exit(asyncio.run(run_doctor(settings, wait=wait, timeout_s=timeout_s)))
 
 
+@app.command("password")
+def password_command(
+    name: Annotated[str, typer.Argument(help="Who signs in with it.")],
+) -> None:
+    """Ask for a password and print its line for STREAM_HTTP_USERS_FILE.
+
+    Off a terminal the password is the first line of standard input.
+    """
+    from stream.passwords import PasswordHash  # noqa: PLC0415
+
+    if ":" in name or not name.isprintable() or name != name.strip() or name.startswith("#"):
+        raise _usage("a name has no colon, and neither begins nor ends with a space")
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if len(password) < PASSWORD_CHARACTERS_MIN:
+        raise _usage(f"a password has at least {PASSWORD_CHARACTERS_MIN} characters")
+    typer.echo(f"{name}:{PasswordHash.make(password)}")
+
+
 @app.command("resume")
-@with_settings("redis_url", "group")
+@with_settings(*_REDIS, "group")
 def resume_command(
     settings: Settings,
     partition: Annotated[str, typer.Argument(metavar="TOPIC/PARTITION", help="e.g. clicks/3")],
@@ -375,6 +424,10 @@ def rebuild_command(
         raise typer.Exit(1)
     for text in asyncio.run(rebuild(settings)):
         typer.echo(text)
+
+
+add_maintenance(app, with_settings, _WORKER)
+add_campaigns(app, with_settings, _KAFKA)
 
 
 def main() -> NoReturn:

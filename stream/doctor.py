@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stream.checks import Finding, Mark, check_kafka, check_redis, failed
+from stream.producer import quiet_client_log
 from stream.settings import Settings
 from stream.top import clean
 
@@ -22,6 +23,7 @@ async def run_doctor(settings: Settings, *, wait: bool = False, timeout_s: float
 
     Prints one line per finding and returns the exit code: 0 if nothing is wrong, else 1.
     """
+    quiet_client_log()
     console = Console()
     until_s = time.monotonic() + timeout_s
     findings = await examine(settings)

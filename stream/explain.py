@@ -4,27 +4,33 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
 from stream.errors import UserError
+from stream.sign_in import NEEDED, NOBODY, SignIn
 
 PATIENCE_S = 10.0
 _DEAD = ("malformed", "invalid", "unknown_type", "oversize", "future", "too_late", "late")
 
 
-def explain(url: str, parameters: Sequence[tuple[str, str]]) -> str:
+def explain(url: str, parameters: Sequence[tuple[str, str]], sign_in: SignIn = NOBODY) -> str:
     """The explanation as text. Raises UserError for what the server refuses, or if it is away."""
     if not url.startswith(("http://", "https://")):
         raise UserError(f"'{url}' is no address; write e.g. http://127.0.0.1:8000")
     address = f"{url.rstrip('/')}/api/v1/explain?{urlencode(parameters)}"
+    request = urllib.request.Request(address, headers=dict(sign_in.headers))  # noqa: S310
     try:
-        with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(  # noqa: S310 - http or https, as was looked at
+            request, timeout=PATIENCE_S, context=sign_in.context
+        ) as answer:
             return "\n".join(lines_of(json.loads(answer.read())))
     except urllib.error.HTTPError as error:
         raise UserError(_refusal(error)) from None
     except (OSError, ValueError) as error:
-        raise UserError(f"no answer from {url}: {error}; is `stream serve` running?") from None
+        why = getattr(error, "reason", None) or error
+        raise UserError(f"no answer from {url}: {why}; is `stream serve` running?") from None
 
 
 def lines_of(found: Mapping[str, Any]) -> list[str]:
@@ -67,6 +73,8 @@ def _partition(found: Mapping[str, Any]) -> str:
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:
+    if error.code == HTTPStatus.UNAUTHORIZED:
+        return NEEDED
     try:
         problem = json.loads(error.read())
     except ValueError:

@@ -11,6 +11,7 @@ import msgspec
 
 from stream.errors import UserError
 from stream.serve.bodies import Delta, LiveStatus, Snapshot
+from stream.sign_in import NEEDED, NOBODY, SignIn
 
 SILENCE_S = 20.0
 """The server sends something at least every 15 s; after so long it is taken for unreachable."""
@@ -39,21 +40,25 @@ def parse_url(url: str) -> Address:
     return kinds[parts.scheme], parts.hostname, port, parts.path.rstrip("/") + "/api/v1/live"
 
 
-def read_feed(address: Address) -> Iterator[Message]:
+def read_feed(address: Address, sign_in: SignIn = NOBODY) -> Iterator[Message]:
     """Messages of one connection, until it ends with a FeedError."""
     try:
-        yield from _messages(address)
+        yield from _messages(address, sign_in)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise FeedError(str(error) or type(error).__name__) from None
     raise FeedError("the server ended the feed")
 
 
-def _messages(address: Address) -> Iterator[Message]:
+def _messages(address: Address, sign_in: SignIn) -> Iterator[Message]:
     kind, host, port, path = address
-    connection = kind(host, port, timeout=SILENCE_S)
+    tls = {"context": sign_in.context} if kind is http.client.HTTPSConnection else {}
+    connection = kind(host, port, timeout=SILENCE_S, **tls)
     try:
-        connection.request("GET", path, headers={"Accept": "text/event-stream"})
+        headers = {"Accept": "text/event-stream", **sign_in.headers}
+        connection.request("GET", path, headers=headers)
         response = connection.getresponse()
+        if response.status == http.client.UNAUTHORIZED:
+            raise http.client.HTTPException(NEEDED)
         if response.status != http.client.OK:
             raise http.client.HTTPException(f"answered {response.status} {response.reason}")
         yield from decode_events(response)

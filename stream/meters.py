@@ -59,6 +59,11 @@ class Meters:
         self._horizon = self._partition_gauge(
             "stream_dedupe_horizon_seconds", "How far back duplicates are known."
         )
+        self.horizon_set = Gauge(
+            "stream_dedupe_horizon_set_seconds",
+            "How far back duplicates are to be known (STREAM_DEDUPE_HORIZON).",
+            registry=self.registry,
+        )
         self._state = Gauge(
             "stream_state_items",
             "What a partition holds in memory: open sessions or kept tickets, event ids, "

@@ -13,6 +13,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 
+from stream.engine.credentials import Credentials, client_options
+from stream.engine.diagnosis import NOBODY, diagnose
 from stream.errors import UserError
 from stream.partitioner import partition_of
 
@@ -65,10 +67,12 @@ class Producer:
         self,
         bootstrap: str,
         *,
+        credentials: Credentials | None = None,
         compression: str | None = None,
         say: Say = silent,
     ) -> None:
         self._bootstrap = bootstrap
+        self._credentials = credentials
         self._compression = compression
         self._say = say
         self._client: Any = None
@@ -76,18 +80,22 @@ class Producer:
         self._full: list[tuple[_Lane, list[Pair]]] = []
         self._failure: UserError | None = None
         self._away = False
+        self._why = ""
         self.idempotent = False
         self.acked = 0
         self.resent = 0
 
     async def start(self, timeout_s: float | None = None) -> None:
-        """Connect, trying again while the broker is away; UserError after `timeout_s`."""
+        """Connect, trying again while the broker is away.
+
+        UserError after `timeout_s`, and at once where the broker refuses us.
+        """
         backoff_s = BACKOFF_FIRST_S
         loop = asyncio.get_running_loop()
         deadline = None if timeout_s is None else loop.time() + timeout_s
         while not await self._connect():
             if deadline is not None and loop.time() + backoff_s > deadline:
-                raise UserError(f"Kafka cannot be reached at {self._bootstrap}")
+                raise UserError(f"Kafka cannot be reached at {self._bootstrap}{self._why}")
             self._is_away()
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, BACKOFF_MOST_S)
@@ -223,11 +231,16 @@ class Producer:
                 compression_type=self._compression,
                 max_batch_size=BATCH_BYTES + 2 * RECORD_BYTES_MAX,
                 request_timeout_ms=30_000,
+                **client_options(self._credentials),
             )
             try:
                 await client.start()
-            except kafka_errors.KafkaConnectionError:
+            except kafka_errors.KafkaConnectionError as fault:
                 await _close(client, 1.0)
+                why = await diagnose(fault, self._bootstrap, self._credentials)
+                if why.refused:
+                    raise UserError(f"Kafka at {self._bootstrap}: {why.text}") from fault
+                self._why = "" if why is NOBODY else f" ({why.text})"
                 return False
             except kafka_errors.KafkaError as fault:
                 await _close(client, 1.0)
@@ -257,10 +270,11 @@ class Producer:
 
     def _is_away(self) -> None:
         if not self._away:
-            self._say(f"Kafka at {self._bootstrap} does not answer; trying again")
+            self._say(f"Kafka at {self._bootstrap} does not answer{self._why}; trying again")
         self._away = True
 
     def _is_back(self) -> None:
+        self._why = ""
         if self._away:
             self._say(f"Kafka at {self._bootstrap} answers again")
         self._away = False

@@ -13,11 +13,13 @@ from typing import Any, Literal
 import msgspec
 
 from stream.errors import UserError
+from stream.kafka_access import kafka_credentials
 from stream.ndjson import Chunk, Source
 from stream.pace import Pace, by_event_time, by_rate
 from stream.partitioner import KEY_FIELDS
 from stream.producer import RECORD_BYTES_MAX, Producer, Say, quiet_client_log, silent
 from stream.progress import NoProgress, Progress, TerminalProgress
+from stream.settings import Settings
 from stream.signals import finishes, stop_on_signals
 
 OnBad = Literal["stop", "skip", "send"]
@@ -112,12 +114,12 @@ async def replay(
 
 
 async def run_replay(
-    options: ReplayOptions, kafka: str, *, terminal: bool, say: Say = silent
+    options: ReplayOptions, settings: Settings, *, terminal: bool, say: Say = silent
 ) -> ReplayReport:
     """The same for a person: connects, shows progress on a terminal, ends in order on Ctrl-C."""
     check(options)
     quiet_client_log()
-    producer = Producer(kafka, say=say)
+    producer = Producer(settings.kafka, credentials=kafka_credentials(settings), say=say)
     with stop_on_signals() as stop, contextlib.ExitStack() as stack:
         try:
             if not await finishes(producer.start(), stop):

@@ -5,7 +5,9 @@ All faults are reported at once. Knows the rules of the core; knows nothing of K
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -23,6 +25,7 @@ from stream.core.catalogue import BOUNCE_RULES, conditions_of
 from stream.core.durations import format_duration, parse_duration
 from stream.core.rules import Rules
 from stream.errors import UserError
+from stream.targets import parse_targets
 
 
 def _duration(value: object) -> object:
@@ -42,13 +45,23 @@ def _level(value: str) -> str:
     return value
 
 
+def _targets(value: object) -> object:
+    return parse_targets(value) if isinstance(value, str) else value
+
+
 Duration = Annotated[
     int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)
 ]
 Positive = Annotated[Duration, Field(gt=0)]
 Windows = Annotated[tuple[Duration, ...], NoDecode, BeforeValidator(_words)]
 Levels = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Targets = Annotated[dict[str, float], NoDecode, BeforeValidator(_targets)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
+Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
+KafkaSecurity = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Upper]
+Mechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], Upper]
+File = Path | None
+T = TypeVar("T")
 
 
 class Settings(BaseSettings):
@@ -59,7 +72,30 @@ class Settings(BaseSettings):
     )
 
     kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port,…")
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis, redis:// or rediss://")
+    kafka_security: KafkaSecurity = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"
+    )
+    kafka_ca: File = Field(
+        None, description="PEM file of who signs the brokers' certificates; default: the system's"
+    )
+    kafka_cert: File = Field(None, description="PEM file of this client's certificate")
+    kafka_key: File = Field(None, description="PEM file of its key")
+    kafka_mechanism: Mechanism = Field(
+        "SCRAM-SHA-512", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+    )
+    kafka_user: str | None = Field(None, description="name to sign in to Kafka with")
+    kafka_password_file: File = Field(None, description="file that holds its password")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        repr=False,
+        description="Redis, redis:// or rediss:// (TLS); may name the user",
+    )
+    redis_ca: File = Field(
+        None, description="PEM file of who signs Redis' certificate, beside the system's"
+    )
+    redis_cert: File = Field(None, description="PEM file of this client's certificate")
+    redis_key: File = Field(None, description="PEM file of its key")
+    redis_password_file: File = Field(None, description="file that holds the password for Redis")
     group: str = Field(
         "stream",
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
@@ -76,6 +112,14 @@ class Settings(BaseSettings):
         None,
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
         description="stable name of this worker (static membership); default: the host's name",
+    )
+    dead_letters_retention: Positive = Field(
+        1_209_600_000, description="how long Kafka keeps dead letters, which are raw records"
+    )
+    id_key_file: File = Field(
+        None,
+        description="key that visitor and ticket ids are hashed with, the same for all workers; "
+        "default: made once, stream/id.key in the user's state folder",
     )
     kafka_session_timeout: Positive = Field(
         10_000, description="a worker silent for so long loses its partitions"
@@ -116,10 +160,37 @@ class Settings(BaseSettings):
     metrics_levels: Levels = Field((), description="more levels of gauges, e.g. campaign_channel")
     metrics_max_series: int = Field(50_000, ge=100, description="engagement_* samples at most")
 
+    targets: Targets = Field(
+        {}, description="target lines of the ops screen, e.g. ctr=3%,conversion_rate=2.5%,fcr=70%"
+    )
+    alertmanager: str | None = Field(
+        None,
+        repr=False,
+        description="URL of Alertmanager, whose alerts the ops screen shows; default: none",
+    )
+
     http_host: str = Field("127.0.0.1", description="address the server listens on")
     http_port: Port = Field(8000, description="port the server listens on")
     worker_host: str = Field("127.0.0.1", description="address of the worker's own /metrics")
     worker_port: Port = Field(6066, description="port of the worker's own /metrics")
+    audit_host: str = Field("127.0.0.1", description="address of the auditor's /metrics")
+    audit_port: Port = Field(6067, description="port of the auditor's /metrics")
+    http_token_file: File = Field(
+        None, description="bearer tokens, one a line, that server and worker ask for"
+    )
+    http_users_file: File = Field(
+        None, description="users they ask for, lines of `stream password`"
+    )
+    http_open: bool = Field(
+        False, description="true: listen beyond this machine without asking for either"
+    )
+    http_tls_cert: File = Field(
+        None, description="PEM file of the certificate (and chain) of server and worker"
+    )
+    http_tls_key: File = Field(None, description="PEM file of its key")
+    http_ca: File = Field(
+        None, description="PEM file of who signs the server's certificate; default: the system's"
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -159,7 +230,75 @@ class Settings(BaseSettings):
     def _levels_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(_level, value))
 
+    @field_validator("alertmanager")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        try:
+            parts = urlsplit(value or "http://none")
+            _ = parts.port
+        except ValueError:
+            parts = None
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("is no URL; write one like http://127.0.0.1:9093")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:
+            parts = None
+        if parts is None or parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError(
+                "is no URL of Redis; write redis://host:6379/0, or rediss:// for TLS "
+                "(a password with / ? # or @ in it belongs into STREAM_REDIS_PASSWORD_FILE)"
+            )
+        return value
+
     # Faults between settings are found beside those of others: each looks at the valid ones so far.
+
+    @field_validator("kafka_ca", "kafka_cert", "kafka_key")
+    @classmethod
+    def _has_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and not info.data.get("kafka_security", "SSL").endswith("SSL"):
+            raise ValueError("needs STREAM_KAFKA_SECURITY=SSL or SASL_SSL")
+        return value
+
+    @field_validator("kafka_user", "kafka_password_file")
+    @classmethod
+    def _signs_in(cls, value: T, info: ValidationInfo) -> T:
+        security = info.data.get("kafka_security")
+        if security is None:
+            return value
+        if value is None and security.startswith("SASL"):
+            raise ValueError(f"is needed with STREAM_KAFKA_SECURITY={security}")
+        if value is not None and not security.startswith("SASL"):
+            raise ValueError("needs STREAM_KAFKA_SECURITY=SASL_SSL (or SASL_PLAINTEXT)")
+        return value
+
+    @field_validator("redis_ca", "redis_cert", "redis_key")
+    @classmethod
+    def _is_rediss(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and not info.data.get("redis_url", "rediss:").startswith("rediss:"):
+            raise ValueError("needs a STREAM_REDIS_URL that begins with rediss://")
+        return value
+
+    @field_validator("redis_password_file")
+    @classmethod
+    def _one_password(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and urlsplit(info.data.get("redis_url", "")).password:
+            raise ValueError("STREAM_REDIS_URL has a password too; leave one of them out")
+        return value
+
+    @field_validator("kafka_key", "redis_key", "http_tls_key")
+    @classmethod
+    def _belongs_to_a_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = str(info.field_name).replace("_key", "_cert")
+        if certificate in info.data and (value is None) != (info.data[certificate] is None):
+            raise ValueError(f"belongs together with STREAM_{certificate.upper()}: give both")
+        return value
 
     @field_validator("dedupe_horizon")
     @classmethod
@@ -227,5 +366,8 @@ def _line(fault: Any, given: Mapping[str, Any]) -> str:
     field = str(fault["loc"][0])
     name = "STREAM_" + field.upper()
     value = given.get(field, os.environ.get(name))
-    shown = f" (is '{value}')" if value is not None and str(value) not in message else ""
+    # A URL may hold a password, and a password may stand where the name of its file belongs.
+    secret = field in ("redis_url", "alertmanager") or field.endswith("_file")
+    hidden = secret or value is None or str(value) in message
+    shown = "" if hidden else f" (is '{value}')"
     return f"{name}: {message}{shown}"

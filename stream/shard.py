@@ -13,21 +13,25 @@ from dataclasses import dataclass, replace
 import structlog
 from redis.exceptions import RedisError
 
+from stream.anchor import KEY as ANCHOR
+from stream.anchor import Anchor
+from stream.broker_clock import BrokerClock
 from stream.core.partition import Folded, Partition
 from stream.core.records import RecordBatch, TopicPartition
 from stream.engine.dead_letters import DeadLetters
 from stream.engine.ledger import Ledger
+from stream.live.link import explain_fault
 from stream.live.projection import Projection, ProjectionFencedError
 from stream.live.rows import PartitionInfo
 from stream.meters import Meters
 
 log = structlog.get_logger(__name__)
 
-SLICE_RECORDS = 2_000
+SLICE_RECORDS = 4_000
 """Records that are folded at once; then others may run."""
 SIGN_OF_LIFE_S = 1.0
 CLOCK_MARGIN_MS = 2_000
-"""How far the clocks of worker and broker may be apart when the wall clock settles sessions."""
+"""How far the clocks of the brokers may be apart when time settles what no record does."""
 MIN_ROUND = 50_000
 """Entries written before the beginning of the ledger's log is worth being cut off."""
 SWEEP = 2_000
@@ -37,10 +41,14 @@ _LATENCIES = 16
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of the source partition's log, and the wall clock before it was asked for."""
+    """The end of the source partition's log, and what time it was before it was asked for.
+
+    `asked_ms` is the wall clock's, `broker_ms` the brokers'.
+    """
 
     offset: int
     asked_ms: int
+    broker_ms: int
 
 
 class Shard:
@@ -56,10 +64,14 @@ class Shard:
         meters: Meters,
         worker: str,
         epoch: int,
+        version: int = 0,
+        clock: BrokerClock | None = None,
     ) -> None:
         self.place = place
+        self.clock = clock or BrokerClock()
         self.core = core
         self.is_alive = True
+        self.is_fresh = False
         self.flushed = core.position
         self.flushed_record_ms = core.record_ms
         self.end: End | None = None
@@ -69,6 +81,8 @@ class Shard:
         self._meters = meters
         self._worker = worker
         self._epoch = epoch
+        self._version = version
+        self._anchor: Anchor | None = None
         self._flushing = False
         self._redis_away = False
         self._written = len(core.table)
@@ -84,6 +98,7 @@ class Shard:
             if not self.takes_more:
                 return
             folded = self.core.fold(part)
+            self._anchor = Anchor.of(part, self.core.position) or self._anchor
             self._letters.send(part, folded.drops)
             self._unsent_letters |= bool(folded.drops)
             self._note(part, folded)
@@ -97,17 +112,21 @@ class Shard:
         began = time.perf_counter()
         self._flushing = True
         through, record_ms = self.core.position, self.core.record_ms
+        if self._anchor is not None:
+            self.core.table.put(ANCHOR, self._anchor.encode())
+            self._anchor = None
         is_long = self._written > max(MIN_ROUND, 2 * len(self.core.table))
         drained = self.core.drain(SWEEP if is_long else 0)
         self._unsent_letters = False
         await self._letters.flushed(*self.place)
-        await self._ledger.flush(
+        self._version = await self._ledger.flush(
             self.place.partition,
             drained.entries,
             self.flushed,
             through,
             round_done=drained.round_done,
         )
+        self.clock.hear(self._ledger.stamp(self.place.partition))
         self.flushed, self.flushed_record_ms = through, record_ms
         self._written = 0 if drained.round_done else self._written + len(drained.entries)
         self._changed.update(drained.entries)
@@ -143,7 +162,8 @@ class Shard:
         except (RedisError, OSError, TimeoutError) as error:
             self._meters.redis_up.set(0)
             if not self._redis_away:  # once is news
-                log.warning("redis_away", partition=str(self.place), error=repr(error)[:200])
+                why = explain_fault(error).text[:200]
+                log.warning("redis_away", partition=str(self.place), error=why)
             self._redis_away = True
             await asyncio.sleep(REDIS_PATIENCE_S)
             self._work.set()  # what this push held is still to be shown
@@ -161,6 +181,17 @@ class Shard:
     def takes_more(self) -> bool:
         """Whether it goes on counting: it is ours and not paused."""
         return self.is_alive and not self.core.is_paused
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """The last record that the state includes, as of the last flush."""
+        raw = self.core.table.get(ANCHOR)
+        return None if raw is None else Anchor.decode(raw)
+
+    @property
+    def flush_under_way(self) -> int | None:
+        """What names the flush that is being written; None: none is."""
+        return self._version + 1 if self._flushing else None
 
     @property
     def is_reusable(self) -> bool:
@@ -196,21 +227,21 @@ class Shard:
             definition_id=core.rules.definition_id,
             dedupe_horizon_ms=core.dedupe.held_ms(core.clock_ms) if known else None,
             tally=dict(core.tally),
+            version=self._version,
         )
 
     def _let_time_pass(self) -> None:
         """Settle what is over although no record comes: all up to the end of the log is in."""
         end = self.end
         if end is not None and self.core.position >= end.offset and not self.core.is_paused:
-            self.core.pass_time(end.asked_ms - CLOCK_MARGIN_MS)
+            self.core.pass_time(end.broker_ms - CLOCK_MARGIN_MS)
 
     def _note(self, batch: RecordBatch, folded: Folded) -> None:
         self._meters.count(self.place.topic, folded)
-        for record_ms in set(batch.timestamps) if len(batch.timestamps) < 64 else ():
-            self._latencies[record_ms] += 1
-        if len(batch.timestamps) >= 64:  # a few of many tell enough
-            for record_ms in batch.timestamps[:: len(batch.timestamps) // 8]:
-                self._latencies[record_ms] += len(batch.timestamps) // 8
+        stamps = batch.timestamps
+        step = max(1, len(stamps) // 8)  # a few of many tell enough
+        for record_ms in stamps if len(stamps) < 64 else stamps[::step]:
+            self._latencies[int(record_ms)] += 1 if len(stamps) < 64 else step
 
     def _take_latencies(self) -> list[tuple[int, int]]:
         """Record timestamps and how many records, put together until there are few."""

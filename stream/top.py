@@ -21,6 +21,7 @@ from stream.errors import UserError
 from stream.feed import Address, FeedError, Message, parse_url, read_feed
 from stream.serve.bodies import LiveRow, LiveStatus, PartitionBody, Snapshot
 from stream.serve.times import parse_time
+from stream.sign_in import NOBODY, SignIn
 
 RETRY_S = 1.0
 FRAME_S = 0.25
@@ -96,7 +97,7 @@ class Board:
         return ("green" if self.complete else "yellow"), f"live · {age_s:.1f} s{incomplete}"
 
 
-def show_top(url: str, *, once: bool = False, window: str = "5m") -> None:
+def show_top(url: str, sign_in: SignIn = NOBODY, *, once: bool = False, window: str = "5m") -> None:
     """Show the figures of the server at `url` until interrupted; `once` prints a single frame.
 
     Raises UserError for a URL that is none, and with `once` if the server does not answer.
@@ -107,11 +108,12 @@ def show_top(url: str, *, once: bool = False, window: str = "5m") -> None:
     console = Console()
     board = Board()
     if once:
-        board.take(_first(address, url), time.monotonic())
+        board.take(_first(address, sign_in, url), time.monotonic())
         console.print(frame(board, url, window, max(console.height, 24), time.monotonic()))
         return
     news: News = queue.SimpleQueue()
-    threading.Thread(target=_follow, args=(address, news), daemon=True, name="feed").start()
+    following = (address, news, sign_in)
+    threading.Thread(target=_follow, args=following, daemon=True, name="feed").start()
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
@@ -123,17 +125,17 @@ def show_top(url: str, *, once: bool = False, window: str = "5m") -> None:
         return
 
 
-def _first(address: Address, url: str) -> Message:
+def _first(address: Address, sign_in: SignIn, url: str) -> Message:
     try:
-        return next(read_feed(address))
+        return next(read_feed(address, sign_in))
     except FeedError as error:
         raise UserError(f"{clean(url)} cannot be read: {clean(str(error))}") from None
 
 
-def _follow(address: Address, news: News) -> None:
+def _follow(address: Address, news: News, sign_in: SignIn = NOBODY) -> None:
     while True:
         try:
-            for message in read_feed(address):
+            for message in read_feed(address, sign_in):
                 news.put((time.monotonic(), message))
         except FeedError:
             news.put((time.monotonic(), datetime.now().astimezone()))

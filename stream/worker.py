@@ -16,31 +16,39 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from stream.agents import add_agents
-from stream.core.buckets import Calendar
+from stream.anchor import Anchor
+from stream.broker_clock import BrokerClock
 from stream.core.catalogue import SOURCES
 from stream.core.partition import Partition
-from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import TopicPartition
+from stream.cores import Cores
 from stream.engine.batches import PositionLostError
 from stream.engine.dead_letters import DeadLetterError, DeadLetters
+from stream.engine.diagnosis import diagnose
 from stream.engine.faust import EngineError, FaustApp, FaustConfig
 from stream.engine.kafka_admin import KafkaAdmin
 from stream.engine.kafka_log import KafkaLog
-from stream.engine.ledger import Held, Ledger, LedgerError, Recovered
+from stream.engine.ledger import Held, Ledger, LedgerError
+from stream.engine.scanner import Scanner
 from stream.engine.topics import ensure_topics
 from stream.errors import UserError
 from stream.health import serve_health
-from stream.live.link import Link, stop_if_cancelled
+from stream.kafka_access import kafka_credentials
+from stream.keeper import Keeper
+from stream.live.link import stop_if_cancelled
 from stream.live.projection import Projection, ProjectionFencedError
 from stream.live.rows import About
 from stream.meters import Meters
+from stream.redis_access import link_to_redis
 from stream.settings import Settings
 from stream.shard import End, Shard
+from stream.source_watch import FETCH_BYTES, SourceWatch, check_fresh
 from stream.topic_plan import DEAD_LETTERS, ledger_topic, plan_topics
 
 log = structlog.get_logger(__name__)
 
 ASK_ENDS_S = 1.0
+WATCH_S = 10.0
 STUCK_S = 30.0
 """A partition with records to read whose position stands still for so long makes a new start."""
 KAFKA_PATIENCE_S = 2.0
@@ -60,23 +68,37 @@ class Worker:
         self.name = settings.worker_id or f"{socket.gethostname()}-{settings.worker_port}"
         self.meters = Meters()
         self.meters.limit("event_ids", self.rules.dedupe_max_ids)
+        self.meters.horizon_set.set(self.rules.dedupe_horizon_ms / 1000)
         self.meters.limit("label_sets", self.rules.max_label_sets)
         self.topics = {name: settings.topic(name) for name in SOURCES}
         self._names = {full: name for name, full in self.topics.items()}
-        self._calendar = Calendar(self.rules.timezone)
-        self._pseudonyms = Pseudonyms(bytes(32))
+        self._cores = Cores(settings)
+        self._credentials = kafka_credentials(settings)
         self._ledgers = {
-            name: Ledger(KafkaLog(settings.kafka, ledger_topic(settings, name))) for name in SOURCES
+            name: Ledger(
+                KafkaLog(
+                    settings.kafka, ledger_topic(settings, name), credentials=self._credentials
+                )
+            )
+            for name in SOURCES
         }
         self._letters = DeadLetters(
-            settings.kafka, settings.topic(DEAD_LETTERS), prefix=settings.topic_prefix
+            settings.kafka,
+            settings.topic(DEAD_LETTERS),
+            prefix=settings.topic_prefix,
+            credentials=self._credentials,
         )
-        self._link = Link(settings.redis_url)
+        self._source = Scanner(
+            settings.kafka, credentials=self._credentials, fetch_bytes=FETCH_BYTES
+        )
+        self._sources = SourceWatch(self._source)
+        self._link = link_to_redis(settings)
         self._about = About(self.rules.definition_id, asdict(self.rules), {})
         self._shards: dict[TopicPartition, Shard] = {}
         self._kept: dict[TopicPartition, tuple[Partition, Held]] = {}
         self._tasks: dict[TopicPartition, list[asyncio.Task[None]]] = {}
-        self._moved: dict[TopicPartition, tuple[int, float]] = {}
+        self._next_look_s = 0.0
+        self._moved: dict[tuple[TopicPartition, str], tuple[int | None, float]] = {}
         self._fault: BaseException | None = None
         self._over = asyncio.Event()
         self._recovered = False
@@ -89,6 +111,7 @@ class Worker:
                 prefix=settings.topic_prefix,
                 keyed_topics=frozenset(self.topics.values()),
                 session_timeout_s=settings.kafka_session_timeout / 1000,
+                credentials=self._credentials,
             ),
             self,
         )
@@ -96,10 +119,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises WorkerError to be started anew, UserError to end."""
-        settings = self.settings
-        with serve_health(
-            settings.worker_host, settings.worker_port, self.meters.registry, self._is_ready
-        ):
+        with serve_health(self.settings, self.meters.registry, self._is_ready):
             try:
                 if await self._prepare(stop):
                     await self._work(stop)
@@ -109,12 +129,13 @@ class Worker:
     async def _work(self, stop: asyncio.Event) -> None:
         forward = asyncio.create_task(self._forward(stop))
         watch = asyncio.create_task(self._guarded(self._watch))
+        keep = asyncio.create_task(Keeper(self.settings, self._link, self.name).run())
         try:
             await self._app.run(self._over)
         except EngineError as error:
             self._fault = self._fault or _explain(error)
         finally:
-            await _end([forward, watch])
+            await _end([forward, watch, keep])
         if not stop.is_set():
             self._raise()
 
@@ -180,8 +201,9 @@ class Worker:
             try:
                 await self._connect()
             except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("kafka_away", servers=self.settings.kafka, error=repr(error)[:200])
                 await self._disconnect()
+                why = await diagnose(error, self.settings.kafka, self._credentials)
+                log.warning("kafka_away", servers=self.settings.kafka, error=why.text)
                 await _wait(stop, KAFKA_PATIENCE_S)
             else:
                 return True
@@ -190,7 +212,7 @@ class Worker:
     async def _connect(self) -> None:
         settings = self.settings
         plan = plan_topics(settings)
-        async with KafkaAdmin(settings.kafka) as admin:
+        async with KafkaAdmin(settings.kafka, credentials=self._credentials) as admin:
             for remark in await ensure_topics(admin, plan):
                 log.warning("topic", remark=remark)
             shapes = await admin.topics()
@@ -198,14 +220,20 @@ class Worker:
             {name: shapes[full].partitions for name, full in self.topics.items()}
         )
         await self._letters.start()
+        await self._source.start()
         for ledger in self._ledgers.values():
             await ledger.start()
 
     async def _recover(self, place: TopicPartition) -> Shard:
+        if place.partition not in self._ledgers[place.topic].partitions:
+            raise UserError(
+                f"topic {self.topics[place.topic]} has got more partitions than its ledger: "
+                "stop the workers and run `stream rebuild` to count it again"
+            )
         core, held = self._kept.pop(place, (None, None))
         recovered = await self._ledgers[place.topic].claim(place.partition, held)
         if core is None or not recovered.kept:
-            core = self._load(place, recovered)
+            core = self._cores.load(place, recovered.entries)
         name = core.name(os.urandom(8))
         shard = Shard(
             place,
@@ -222,25 +250,25 @@ class Worker:
             self.meters,
             self.name,
             recovered.epoch,
+            recovered.version,
+            BrokerClock(self._ledgers[place.topic].stamp(place.partition)),
         )
         shard.flushed = recovered.next or 0
+        shard.is_fresh = recovered.next is None and not recovered.voided
         return shard
 
-    def _load(self, place: TopicPartition, recovered: Recovered) -> Partition:
-        core = Partition(place.topic, self.rules, self._calendar, self._pseudonyms)
-        try:
-            core.load(recovered.entries)
-        except ValueError as error:
-            raise UserError(
-                f"{_spell(place)}: {error}; go back to the rules it was made with, or run "
-                "`stream rebuild` to count all topics again"
-            ) from None
-        return core
-
     async def _check_starts(self, shards: Iterable[Shard]) -> None:
-        """Go on behind records that Kafka deleted before they were read, and say so."""
+        """See that ledgers and source topics belong together; UserError where they do not.
+
+        Goes on behind records that Kafka deleted before they were read, and says so.
+        """
         places = {self._kafka_place(shard.place): shard for shard in shards}
         starts = await self._app.beginning_offsets(places)
+        fresh = {place for place, shard in places.items() if shard.is_fresh}
+        for place, offset in check_fresh(await self._app.committed(fresh), starts).items():
+            partition = _spell(self._place(place))
+            log.error("ledger_gone", partition=partition, records_counted_again=offset)
+        await self._sources.check(_anchors(places, starts))
         for place, shard in places.items():
             position = shard.core.position
             if position < starts[place]:
@@ -292,6 +320,7 @@ class Worker:
             if not places:
                 continue
             asked_ms = time.time_ns() // 1_000_000
+            broker_ms = {place: shard.clock.now_ms() for place, shard in places.items()}
             try:
                 ends = await self._app.end_offsets(places)
             except (KafkaError, TimeoutError, OSError) as error:
@@ -299,18 +328,38 @@ class Worker:
                 self._moved.clear()
                 continue
             for place, shard in places.items():
-                shard.end = End(ends[place], asked_ms)
+                shard.end = End(ends[place], asked_ms, broker_ms[place])
                 self._show(shard)
                 self._check_moves(shard)
             await self._app.commit({place: shard.flushed for place, shard in places.items()})
+            await self._watch_sources(places)
+
+    async def _watch_sources(self, places: Mapping[TopicPartition, Shard]) -> None:
+        """See now and then that ledgers are ours and sources the same, although nothing is new."""
+        if time.monotonic() < self._next_look_s:
+            return
+        self._next_look_s = time.monotonic() + WATCH_S
+        try:
+            await self._sources.watch(_anchors(places, {}))
+            for shard in places.values():
+                ledger = self._ledgers[shard.place.topic]
+                if not await ledger.still_owner(shard.place.partition) and shard.is_alive:
+                    raise WorkerError(f"{_spell(shard.place)} was claimed by another worker")
+        except UserError as error:
+            self._stop_for(error)
+        except (KafkaError, TimeoutError, OSError) as error:
+            log.warning("kafka_away", error=repr(error)[:200])
 
     def _check_moves(self, shard: Shard) -> None:
+        """Raise when what has work to do stands still while Kafka answers."""
+        reading = shard.core.position if shard.lag and not shard.core.is_paused else None
         now_s = time.monotonic()
-        position, since_s = self._moved.get(shard.place, (-1, now_s))
-        if position != shard.core.position or not shard.lag or shard.core.is_paused:
-            self._moved[shard.place] = shard.core.position, now_s
-        elif now_s - since_s > STUCK_S:
-            raise WorkerError(f"{_spell(shard.place)} stands still at {position}")
+        for what, at in (("reading", reading), ("flush", shard.flush_under_way)):
+            known, since_s = self._moved.get((shard.place, what), (None, now_s))
+            if at is None or at != known:
+                self._moved[shard.place, what] = at, now_s
+            elif now_s - since_s > STUCK_S:
+                raise WorkerError(f"{_spell(shard.place)}: {what} stands still at {at}")
 
     def _show(self, shard: Shard) -> None:
         self.meters.show(shard.info(), shard.core.sizes())
@@ -354,7 +403,8 @@ class Worker:
 
     async def _disconnect(self) -> None:
         closing = [ledger.stop() for ledger in self._ledgers.values()]
-        await asyncio.gather(self._letters.stop(), *closing, return_exceptions=True)
+        closing += [self._letters.stop(), self._source.stop()]
+        await asyncio.gather(*closing, return_exceptions=True)
 
     def _raise(self) -> None:
         if isinstance(self._fault, UserError):
@@ -377,6 +427,14 @@ def _explain(error: EngineError) -> Exception:
             "run `stream rebuild` to count all topics again"
         )
     return error
+
+
+def _anchors(
+    places: Mapping[TopicPartition, Shard], starts: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, Anchor]:
+    """The anchors that Kafka still holds."""
+    found = {place: anchor for place, shard in places.items() if (anchor := shard.anchor)}
+    return {place: a for place, a in found.items() if a.offset >= starts.get(place, 0)}
 
 
 def _spell(place: TopicPartition) -> str:

@@ -164,7 +164,7 @@ def click_events(draw: DrawFn, rules: Rules, max_size: int = 20) -> list[Json]:
     size = draw(st.integers(1, max_size))
     events = []
     for number, t in enumerate(draw(_times(size, spans, rules))):
-        event = draw(_common(number, t, ("campaign", "channel", "variant")))
+        event = draw(_common(number, t, ("campaign", "channel", "variant", "creative")))
         event["type"] = draw(st.sampled_from(["impression", "click"]))
         if draw(st.booleans()):
             event["visitor_id"] = "v1"

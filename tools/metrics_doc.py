@@ -84,8 +84,10 @@ def document() -> str:
         _bounce(),
         _fcr(),
         _ages(),
+        _notes("backlog"),
         _fields(),
         _prometheus(),
+        _notes("changes"),
         _time(),
         _notes("sources"),
     ]

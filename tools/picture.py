@@ -59,12 +59,15 @@ def main() -> None:
 
 
 @contextmanager
-def demonstration() -> Iterator[str]:
-    """A demonstration on free ports, for as long as the block runs; yields the server's URL."""
+def demonstration(*more: str) -> Iterator[str]:
+    """A demonstration on free ports, for as long as the block runs; yields the server's URL.
+
+    `more` are further options of `stream demo`.
+    """
     ports = {name: free_port() for name in ("kafka", "redis", "worker", "http")}
     options = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
     process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "stream", "demo", "--seed", "7", *options]
+        [sys.executable, "-m", "stream", "demo", "--seed", "7", *options, *more]
     )
     try:
         yield f"http://127.0.0.1:{ports['http']}"

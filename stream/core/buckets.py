@@ -81,6 +81,11 @@ class Calendar:
             return EPOCH_MAX_MS
         return start_ms + WIDTH_MS[size]
 
+    def days_before(self, at_ms: int, days: int) -> int:
+        """The same time of the day by the local clock, so many days before an instant."""
+        local = (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(self._info)
+        return (local - timedelta(days=days) - _EPOCH) // timedelta(milliseconds=1)
+
     def starts(self, at_ms: int) -> tuple[int, int, int, int]:
         """Starts of the 10 s, 1 min, 1 h and 1 d buckets around an instant."""
         return (

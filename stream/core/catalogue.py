@@ -41,7 +41,8 @@ class Source:
     """A topic and what is counted of it.
 
     `fields` are counted in every bucket size; `totals` only in the bucket without end, for counters
-    that are never taken back; `moments` only in 10 s buckets; `sketches` are quantile sketches.
+    that are never taken back; `levels` there too, for what is so now and goes up and down;
+    `moments` only in 10 s buckets; `sketches` are quantile sketches.
     `fates` count the events that were left out (or, unchecked, let in without a look).
     """
 
@@ -49,19 +50,20 @@ class Source:
     dimensions: tuple[str, ...]
     fields: tuple[str, ...]
     totals: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
     moments: tuple[str, ...] = ()
     fates: tuple[str, ...] = ("unchecked", "duplicates", "late")
     sketches: tuple[str, ...] = ()
     index: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        names = (*self.fields, *self.totals, *self.moments, *self.fates)
+        names = (*self.fields, *self.totals, *self.levels, *self.moments, *self.fates)
         object.__setattr__(self, "index", {name: i for i, name in enumerate(names)})
 
 
 CLICKS = Source(
     topic="clicks",
-    dimensions=("campaign", "channel", "variant"),
+    dimensions=("campaign", "channel", "variant", "creative"),
     fields=("impressions", "clicks", "cost_micros"),
 )
 SESSIONS = Source(
@@ -101,8 +103,10 @@ TICKETS = Source(
         "resolution_ms",
         "answered",
         "first_response_ms",
+        "still_open",
     ),
     totals=tuple(f"{name}_total" for name in TICKET_TYPES),
+    levels=("open", "awaiting"),
     sketches=("first_resolution_ms", "resolution_ms", "first_response_ms"),
 )
 SOURCES = {source.topic: source for source in (CLICKS, SESSIONS, TICKETS)}

@@ -23,9 +23,14 @@ _LABEL = struct.Struct(">I")
 
 
 def encode_cell(live: Values, settled: Values) -> bytes:
-    """Bytes of a cell; zero entries are left out by the caller's sums or here."""
-    live = {i: n for i, n in live.items() if n}
-    settled = {i: n for i, n in settled.items() if n}
+    """Bytes of a cell; zero entries are left out."""
+    return encode_sums(
+        {i: n for i, n in live.items() if n}, {i: n for i, n in settled.items() if n}
+    )
+
+
+def encode_sums(live: Values, settled: Values) -> bytes:
+    """Bytes of a cell of which no entry is zero."""
     try:
         if not settled:
             return _encode([live])
@@ -65,6 +70,11 @@ def add(values: Values, delta: Values, sign: int = 1) -> None:
 def cell_key(size: int, start_ms: int, label: int) -> bytes:
     """Ledger key of a cell."""
     return _KEY.pack(b"c", size, start_ms, label)
+
+
+def bucket_prefix(size: int, start_ms: int) -> bytes:
+    """What the ledger keys of a bucket's cells begin with; the label id follows, big-endian."""
+    return _KEY.pack(b"c", size, start_ms, 0)[: -_LABEL.size]
 
 
 def parse_cell_key(key: bytes) -> tuple[int, int, int]:

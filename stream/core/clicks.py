@@ -1,16 +1,17 @@
 """The fold of `clicks`: impressions and clicks, counted at once; nothing is kept of a visitor."""
 
-from collections import Counter
 from collections.abc import Iterator
+from typing import Any, cast
 
-from stream.core.catalogue import CLICKS, NOT_SET
-from stream.core.cells import Values
+import numpy as np
+
+from stream.core.catalogue import CLICKS
+from stream.core.click_reader import ClickRows
 from stream.core.cube import Cube
-from stream.core.events import Click, micros
-from stream.core.run import Run
+from stream.core.run import TOO_LATE, Run
 
-_FIELDS = {"impression": CLICKS.index["impressions"], "click": CLICKS.index["clicks"]}
 _COST = CLICKS.index["cost_micros"]
+_SLOT_MS = 10_000
 
 
 class Clicks:
@@ -19,22 +20,16 @@ class Clicks:
     def __init__(self, cube: Cube) -> None:
         self._cube = cube
 
-    def fold(self, run: Run[Click]) -> None:
-        """Count a run; equal ones are put together before the cube is touched."""
-        events, times = run.events, run.times
-        counts: Counter[tuple[str | None, str | None, str | None, int, str]] = Counter()
-        chosen = list(run.accepted())
-        counts.update(
-            (e.campaign, e.channel, e.variant, t // 10_000, e.type)
-            for e, t in ((events[i], times[i]) for i in chosen)
-        )
-        for (campaign, channel, variant, slot, kind), n in counts.items():
-            self._count((campaign, channel, variant), slot * 10_000, {_FIELDS[kind]: n})
-        for i in chosen:
-            if (cost := events[i].cost) is not None:
-                event = events[i]
-                names = (event.campaign, event.channel, event.variant)
-                self._count(names, times[i], {_COST: micros(cost)})
+    def fold(self, run: Run[Any]) -> None:
+        """Count a run: all of it at once."""
+        rows, cube = cast("ClickRows", run.events), self._cube
+        rows.labels(cube, np.flatnonzero(run.verdicts != TOO_LATE))  # admitted along the log
+        counted = run.counted()
+        labels, slots = rows.labels(cube, counted), run.at_ms[counted] // _SLOT_MS
+        cube.tally(slots, labels, rows.kinds[counted], total=True)
+        costs = rows.costs[counted]
+        if costs.any():
+            cube.tally(slots, labels, _COST, costs, total=True)
 
     def settle(self, before_ms: int, watermark_ms: int) -> None:
         """A click is final at once."""
@@ -46,12 +41,9 @@ class Clicks:
     def load(self, items: Iterator[tuple[bytes, bytes]]) -> None:
         """There are none."""
 
-    @property
-    def open(self) -> int:
-        """Nothing is kept open."""
-        return 0
+    def drain(self) -> None:
+        """Nothing is put off."""
 
-    def _count(self, names: tuple[str | None, ...], at_ms: int, values: Values) -> None:
-        label = self._cube.label(tuple(name or NOT_SET for name in names))
-        self._cube.live(at_ms, label, values)
-        self._cube.total(label, values)
+    def sizes(self) -> dict[str, int]:
+        """Nothing is kept open."""
+        return {"open": 0}

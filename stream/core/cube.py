@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
 
 from stream.core.buckets import RETENTION_MS, WIDTH_MS, Calendar, Size, expired
 from stream.core.catalogue import OTHER, Source
@@ -15,18 +16,26 @@ from stream.core.cells import (
     SPAN_LABEL,
     Values,
     add,
+    bucket_prefix,
     cell_key,
     decode_cell,
     decode_span,
-    encode_cell,
     encode_span,
+    encode_sums,
     label_key,
     parse_cell_key,
 )
+from stream.core.rollup import Bucket, Labels, roll_up, sum_of
 from stream.core.table import Table
+from stream.core.tally import Column, Sums, Tally
 
-_COARSE = (Size.S10, Size.M1, Size.H1, Size.D1)
-_Pending = dict[tuple[int, int], Values]
+_MOST_RECENT = 50_000
+"""Cells that are kept decoded from one roll to the next; if there are more, none is."""
+_NOTHING: Values = {}
+_Pending = dict[int, Labels]
+"""By the start of the 10 s bucket."""
+_Cells = dict[int, tuple[Values, Values]]
+"""Live and settled values by label id."""
 
 
 class Cube:
@@ -38,11 +47,14 @@ class Cube:
         self._table = table
         self._max_labels = max_labels
         self._labels: dict[tuple[str, ...], int] = {}
-        self._buckets: dict[tuple[Size, int], array[int]] = {}
+        self._names: dict[int, tuple[str, ...]] = {}
+        self._buckets: dict[Bucket, array[int]] = {}
+        self._recent: dict[Bucket, _Cells] = {}
         self._live: _Pending = {}
         self._settled: _Pending = {}
         self._moments: _Pending = {}
         self._totals: dict[int, Values] = {}
+        self._tally, self._counted = Tally(len(source.index)), Tally(len(source.index))
         self._spans: dict[int, tuple[int, int]] = {}
         self._expired_slot: int | None = None
 
@@ -56,8 +68,13 @@ class Cube:
             if (known := self._labels.get(values)) is not None:
                 return known
         number = self._labels[values] = len(self._labels)
+        self._names[number] = values
         self._table.put(label_key(number), msgspec.msgpack.encode(values))
         return number
+
+    def names(self, label: int) -> tuple[str, ...]:
+        """The values of a label set, by its id."""
+        return self._names[label]
 
     @property
     def labels(self) -> int:
@@ -80,81 +97,111 @@ class Cube:
         """Count in the bucket without end."""
         add(self._totals.setdefault(label, {}), values)
 
-    def span(self, at_ms: int, first: int, last: int) -> None:
-        """Note the offsets of records whose events lie in the 10 s bucket around an instant."""
-        start_ms = at_ms - at_ms % WIDTH_MS[Size.S10]
-        known = self._spans.get(start_ms, (first, last))
-        self._spans[start_ms] = min(first, known[0]), max(last, known[1])
+    def tally(
+        self,
+        slots: Column,
+        labels: Column,
+        fields: Column | int,
+        amounts: Column | None = None,
+        *,
+        total: bool = False,
+    ) -> None:
+        """Count many events in the live value, each its amount or 1; slots are times / 10 s.
+
+        With `total` in the bucket without end too.
+        """
+        (self._counted if total else self._tally).add(slots, labels, fields, amounts)
+
+    def spans(self, slots: Column, offsets: Column) -> None:
+        """Note the offsets, in order, of records whose events lie in these 10 s slots."""
+        distinct = np.unique(slots)
+        rows = np.searchsorted(distinct, slots)
+        firsts, lasts = np.empty_like(distinct), np.empty_like(distinct)
+        firsts[rows[::-1]] = offsets[::-1]  # of many for one slot the last one stays
+        lasts[rows] = offsets
+        columns = distinct.tolist(), firsts.tolist(), lasts.tolist()
+        for slot, first, last in zip(*columns, strict=True):
+            known = self._spans.get(slot, (first, last))
+            self._spans[slot] = min(first, known[0]), max(last, known[1])
 
     @property
     def pending(self) -> bool:
         """Whether something is counted that has not been rolled."""
-        return bool(self._live or self._settled or self._moments or self._totals)
+        counted = self._live or self._settled or self._moments or self._totals
+        return bool(counted or self._tally or self._counted)
 
     def roll(self, clock_ms: int) -> None:
         """Add what is pending into the table's cells and drop the buckets that have expired."""
-        for key, (live, settled) in self._rolled(clock_ms).items():
-            raw = self._table.get(key)
-            if raw is not None:
-                old_live, old_settled = decode_cell(raw)
-                add(live, old_live)
-                add(settled, old_settled)
-            if live or settled:
-                if raw is None:
-                    self._note(key)
-                self._table.put(key, encode_cell(live, settled))
-            else:
-                self._table.delete(key)
-        self._roll_spans(clock_ms)
+        recent, self._recent = self._recent, {}
+        for bucket, (live, settled) in self._deltas(clock_ms).items():
+            self._recent[bucket] = self._apply(bucket, live, settled, recent.get(bucket, {}))
+        if sum(map(len, self._recent.values())) > _MOST_RECENT:
+            self._recent = {}
         self._live, self._settled, self._moments, self._totals = {}, {}, {}, {}
+        self._roll_spans(clock_ms)
         self._expire(clock_ms)
 
     def load(self, labels: Iterable[tuple[int, bytes]], cells: Iterable[bytes]) -> None:
         """Take up label sets (id, encoded) and the keys of cells from a ledger."""
         for number, raw in labels:
-            self._labels[tuple(msgspec.msgpack.decode(raw))] = number
+            values = self._names[number] = tuple(msgspec.msgpack.decode(raw))
+            self._labels[values] = number
         self._buckets = {}
+        self._recent = {}
         for key in cells:
-            self._note(key)
+            size, start_ms, label = parse_cell_key(key)
+            self._note((Size(size), start_ms), label)
 
-    def _note(self, key: bytes) -> None:
+    def _note(self, bucket: Bucket, label: int) -> None:
         """Remember which labels a bucket has; one that comes and goes may be noted twice."""
-        size, start_ms, label = parse_cell_key(key)
-        if size != Size.ALL:
-            self._buckets.setdefault((Size(size), start_ms), array("I")).append(label)
+        if bucket[0] != Size.ALL:
+            self._buckets.setdefault(bucket, array("I")).append(label)
 
-    def _rolled(self, clock_ms: int) -> dict[bytes, tuple[Values, Values]]:
-        cells: dict[bytes, tuple[Values, Values]] = {}
-        for label, values in self._totals.items():
-            add(cells.setdefault(cell_key(Size.ALL, 0, label), ({}, {}))[0], values)
-        for which, pending in ((0, self._live), (1, self._settled)):
-            for (start_ms, label), values in pending.items():
-                if values:
-                    for size in _COARSE:
-                        self._roll_into(cells, which, size, start_ms, label, values, clock_ms)
-        for (start_ms, label), values in self._moments.items():
-            if values:
-                self._roll_into(cells, 0, Size.S10, start_ms, label, values, clock_ms)
-        return cells
+    def _deltas(self, clock_ms: int) -> dict[Bucket, list[Labels]]:
+        """What is to be added to each bucket that is still kept: live and settled."""
+        counted = self._counted.take()
+        deltas = {(Size.ALL, 0): [sum_of([self._totals, *counted.values()]), dict[int, Values]()]}
+        live = _joined([self._live, _by_start(counted), _by_start(self._tally.take())])
+        for which, pending in enumerate((live, self._settled)):
+            for bucket, labels in roll_up(pending, self._calendar):
+                delta = deltas.setdefault(bucket, [{}, {}])
+                delta[which] = sum_of([delta[which], labels])
+        for start_ms, labels in self._moments.items():
+            delta = deltas.setdefault((Size.S10, start_ms), [{}, {}])
+            delta[0] = sum_of([delta[0], labels])
+        for size, start_ms in list(deltas):
+            if expired(self._calendar.end(size, start_ms), size, clock_ms):
+                del deltas[size, start_ms]
+        return deltas
 
-    def _roll_into(
-        self,
-        cells: dict[bytes, tuple[Values, Values]],
-        which: int,
-        size: Size,
-        at_ms: int,
-        label: int,
-        values: Values,
-        clock_ms: int,
-    ) -> None:
-        start_ms = self._calendar.start(size, at_ms)
-        if expired(self._calendar.end(size, start_ms), size, clock_ms):
-            return
-        add(cells.setdefault(cell_key(size, start_ms, label), ({}, {}))[which], values)
+    def _apply(self, bucket: Bucket, live: Labels, settled: Labels, recent: _Cells) -> _Cells:
+        """Add to the cells of a bucket; returns them as they are then."""
+        table, prefix = self._table, bucket_prefix(*bucket)
+        made: _Cells = {}
+        puts: dict[bytes, bytes] = {}
+        for label in {**live, **settled} if settled else live:
+            key = prefix + label.to_bytes(4, "big")
+            cell = recent.get(label)
+            if cell is None:
+                raw = table.get(key)
+                if raw is None:
+                    self._note(bucket, label)
+                cell = ({}, {}) if raw is None else decode_cell(raw)
+            add(cell[0], live.get(label, _NOTHING))
+            if settled:
+                add(cell[1], settled.get(label, _NOTHING))
+            if cell[0] or cell[1]:
+                puts[key] = encode_sums(*cell)
+                made[label] = cell
+            else:
+                table.delete(key)
+        table.put_all(puts)
+        return made
 
     def _roll_spans(self, clock_ms: int) -> None:
-        for at_ms, (first, last) in self._spans.items():
-            for size in (*_COARSE, Size.ALL):
+        for slot, (first, last) in self._spans.items():
+            at_ms = slot * WIDTH_MS[Size.S10]
+            for size in Size:
                 start_ms = self._calendar.start(size, at_ms)
                 if expired(self._calendar.end(size, start_ms), size, clock_ms):
                     continue
@@ -163,7 +210,7 @@ class Cube:
                 before = (first, last) if raw is None else decode_span(raw)
                 span = min(first, before[0]), max(last, before[1])
                 if raw is None:
-                    self._note(key)
+                    self._note((size, start_ms), SPAN_LABEL)
                 if raw is None or span != before:
                     self._table.put(key, encode_span(*span))
         self._spans = {}
@@ -184,9 +231,25 @@ class Cube:
                 self._table.delete(cell_key(size, start_ms, label))
 
 
+def _by_start(sums: Sums) -> _Pending:
+    return {slot * WIDTH_MS[Size.S10]: labels for slot, labels in sums.items()}
+
+
+def _joined(parts: list[_Pending]) -> _Pending:
+    """What is pending in any of the parts, added up."""
+    there = [part for part in parts if part]
+    if len(there) == 1:
+        return there[0]
+    starts = dict.fromkeys(start for part in there for start in part)
+    return {at: sum_of([part[at] for part in there if at in part]) for at in starts}
+
+
 def _count(pending: _Pending, at_ms: int, label: int, values: Values, sign: int) -> None:
-    key = (at_ms - at_ms % 10_000, label)
-    cell = pending.get(key)
-    if cell is None:
-        cell = pending[key] = {}
-    add(cell, values, sign)
+    start_ms = at_ms - at_ms % 10_000
+    labels = pending.get(start_ms)
+    if labels is None:
+        labels = pending[start_ms] = {}
+    known = labels.get(label)
+    if known is None:
+        known = labels[label] = {}
+    add(known, values, sign)

@@ -14,26 +14,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
 
-Times = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
+from stream.core.hashing import Hashes
+from stream.core.idtable import NOWHERE, IdLog, IdTable, Places, Times
 
 FRESH, DUPLICATE, UNCHECKED = 0, 1, 2
 _BLOCKS = 16
+_FEWEST_SLOTS = 1 << 16
+_GROWTH = 8
 _NEVER = -(1 << 62)
 _KEY = struct.Struct(">cQ")
 
 
 class Judged(NamedTuple):
-    """Verdicts in record order, hashes of the ids, and records whose id came earlier in the run.
+    """Verdicts in record order, and the records whose id came earlier in the run.
 
     `repeats` maps a record's position to the earlier positions with the same id; whether it is a
     duplicate depends on whether one of those is counted.
     """
 
     verdicts: NDArray[np.int8]
-    hashes: Hashes
     repeats: dict[int, list[int]]
 
 
@@ -43,11 +43,12 @@ class Dedupe:
     def __init__(self, horizon_ms: int, max_ids: int) -> None:
         self._horizon_ms = horizon_ms
         self._block_size = max(1, max_ids // _BLOCKS)
-        self._ids = IdTable(2 * max_ids)
+        self._most_slots = max(_FEWEST_SLOTS, 1 << (max_ids * 4 // 5 - 1).bit_length())
+        self._log = IdLog()
+        self._tables: list[IdTable] = []
         self.remembered = 0
         self.floor_ms = _NEVER
         self._block_newest: deque[int] = deque([_NEVER])
-        self._fresh: list[tuple[Hashes, Times]] = []
         self._chunks: deque[tuple[int, int]] = deque()
 
     @property
@@ -56,36 +57,34 @@ class Dedupe:
         return self._block_size - self.remembered % self._block_size
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return self._log.end - self._log.start
 
     def held_ms(self, clock_ms: int) -> int:
         """The horizon really held at a clock."""
         return max(0, min(self._horizon_ms, clock_ms - self.floor_ms))
 
-    def judge(self, ids: Sequence[str], times: Times, clocks: Times) -> Judged:
+    def judge(self, hashes: Hashes, times: Times, clocks: Times) -> Judged:
         """Verdicts on a run of events; remembers nothing."""
-        hashes = np.fromiter(map(xxh3_64_intdigest, map(str.encode, ids)), np.uint64, len(ids))
-        hashes[hashes == 0] = 1  # zero marks an empty slot
-        oldest = self._oldest(clocks)
-        known = self._ids.times_of(hashes)
-        verdicts = np.zeros(len(ids), np.int8)
-        verdicts[known >= oldest] = DUPLICATE
+        oldest = self.oldest(clocks)
+        verdicts = np.zeros(len(hashes), np.int8)
+        places = self._find(hashes)
+        hits = np.flatnonzero(places != NOWHERE)
+        if len(hits):
+            _, known = self._log.at(places[hits])
+            verdicts[hits[known >= oldest[hits]]] = DUPLICATE
         verdicts[times < oldest] = UNCHECKED
-        return Judged(verdicts, hashes, _repeats(hashes))
+        return Judged(verdicts, _repeats(hashes))
 
-    def oldest(self, clocks: Times) -> list[int]:
+    def oldest(self, clocks: Times) -> Times:
         """The oldest event time that is checked, at each clock."""
-        return self._oldest(clocks).tolist()  # type: ignore[no-any-return]
-
-    def _oldest(self, clocks: Times) -> Times:
         return np.maximum(clocks - self._horizon_ms, self.floor_ms + 1)
 
-    def remember(self, hashes: Hashes, times: Times, clock_ms: int) -> None:
+    def remember(self, hashes: Hashes, times: Times) -> None:
         """Remember the ids of counted events; at most `room` of them."""
         if not len(hashes):
             return
-        self._ids.insert(hashes, times, max(clock_ms - self._horizon_ms, self.floor_ms + 1))
-        self._fresh.append((hashes, times))
+        self._log.append(hashes, times)
+        self._take_in(hashes)
         self.remembered += len(hashes)
         self._block_newest[-1] = max(self._block_newest[-1], int(times.max()))
         if self.remembered % self._block_size == 0:
@@ -95,16 +94,18 @@ class Dedupe:
 
     def drain(self, clock_ms: int) -> Iterable[tuple[bytes, bytes | None]]:
         """Ledger entries of what was remembered since the last drain, and of what left."""
-        if self._fresh:
-            hashes = np.concatenate([h for h, _ in self._fresh])
-            times = np.concatenate([t for _, t in self._fresh])
-            self._fresh = []
-            newest = int(times.max())
-            yield _KEY.pack(b"d", self.remembered), hashes.tobytes() + times.tobytes()
+        sealed = self._log.seal()
+        if sealed is not None:
+            raw, newest = sealed
+            yield _KEY.pack(b"d", self.remembered), raw
             self._chunks.append((self.remembered, newest))
         oldest = max(clock_ms - self._horizon_ms, self.floor_ms + 1)
         while self._chunks and self._chunks[0][1] < oldest:
-            yield _KEY.pack(b"d", self._chunks.popleft()[0]), None
+            end, _ = self._chunks.popleft()
+            self._log.drop(end)
+            yield _KEY.pack(b"d", end), None
+        while self._tables and self._tables[0].end <= self._log.start:
+            self._tables.pop(0)
 
     def state(self) -> list[object]:
         """What goes into the partition's meta entry."""
@@ -115,89 +116,41 @@ class Dedupe:
         self.remembered, self.floor_ms, block_newest = state
         self._block_newest = deque(block_newest)
         for key, raw in sorted(chunks):
-            hashes = np.frombuffer(raw[: len(raw) // 2], np.uint64)
-            times = np.frombuffer(raw[len(raw) // 2 :], np.int64)
-            self._ids.insert(hashes, times, self.floor_ms + 1)
-            self._chunks.append((_KEY.unpack(key)[1], int(times.max())))
+            end = _KEY.unpack(key)[1]
+            hashes, times = self._log.load(raw, end)
+            self._take_in(hashes)
+            self._chunks.append((end, int(times.max())))
+        self._log.end = self.remembered
 
-
-class IdTable:
-    """An open-addressing hash table from 64-bit hash to event time, looked up a run at a time.
-
-    It stays at most half full, until it has `enough` slots: then it is filled up to five eighths.
-    """
-
-    def __init__(self, enough: int) -> None:
-        self._enough = enough
-        self._count = 0
-        self._allocate(1024)
-
-    def __len__(self) -> int:
-        return self._count
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self._keys.nbytes + self._times.nbytes
-
-    def times_of(self, hashes: Hashes) -> Times:
-        """Event time of each id, or a time before all others where it is unknown."""
-        found = np.full(len(hashes), _NEVER, np.int64)
-        slots = (hashes & self._mask).astype(np.int64)
-        left = np.arange(len(hashes))
-        while len(left):
-            keys = self._keys[slots]
-            hit = keys == hashes[left]
-            found[left[hit]] = self._times[slots[hit]]
-            again = ~hit & (keys != 0)
-            left = left[again]
-            slots = (slots[again] + 1) & self._last
+    def _find(self, hashes: Hashes) -> Places:
+        """The latest place of each hash, NOWHERE where it is not known."""
+        found = np.full(len(hashes), NOWHERE, np.int64)
+        for table in self._tables:
+            places = table.find(hashes)
+            found = np.maximum(found, places)
         return found
 
-    def insert(self, hashes: Hashes, times: Times, oldest_ms: int) -> None:
-        """Set the time of each id; times before `oldest_ms` may be forgotten to make room."""
-        room = len(self._keys) // 2 if len(self._keys) < self._enough else len(self._keys) * 5 // 8
-        if self._count + len(hashes) > room:
-            self._grow(len(hashes), oldest_ms)
-        slots = (hashes & self._mask).astype(np.int64)
+    def _take_in(self, hashes: Hashes) -> None:
+        """Note where the last ids of the log are to be found."""
         while len(hashes):
-            keys = self._keys[slots]
-            free = keys == 0
-            self._keys[slots[free]] = hashes[free]  # of rivals for one slot the last one wins
-            self._count += len(np.unique(slots[free]))
-            mine = self._keys[slots] == hashes
-            self._times[slots[mine]] = times[mine]
-            rest = ~mine
-            hashes, times = hashes[rest], times[rest]
-            slots = (slots[rest] + 1) & self._last
-
-    def _grow(self, more: int, oldest_ms: int) -> None:
-        used = self._keys != 0
-        keys, times = self._keys[used], self._times[used]
-        kept = times >= oldest_ms
-        keys, times = keys[kept], times[kept]
-        size, least = 1024, len(keys) + more
-        while size < least * 2 or (size < least * 2.5 and size < self._enough):
-            size *= 2  # with room to spare, or the next run would grow it again
-        self._allocate(size)
-        self._count = 0
-        self.insert(keys, times, oldest_ms)
-
-    def _allocate(self, size: int) -> None:
-        self._keys = np.zeros(size, np.uint64)
-        self._times = np.zeros(size, np.int64)
-        self._last = size - 1
-        self._mask = np.uint64(size - 1)
+            place = self._log.end - len(hashes)
+            if not self._tables or not self._tables[-1].room:
+                slots = self._tables[-1].slots * _GROWTH if self._tables else _FEWEST_SLOTS
+                self._tables.append(IdTable(self._log, min(slots, self._most_slots), place))
+            table = self._tables[-1]
+            fitting = hashes[: table.room]
+            table.insert(fitting, place)
+            hashes = hashes[len(fitting) :]
 
 
 def _repeats(hashes: Hashes) -> dict[int, list[int]]:
-    numbers = hashes.tolist()
-    if len(set(numbers)) == len(numbers):
-        return {}
+    """Earlier positions with the same hash, for each position that has such."""
+    ordered = np.sort(hashes)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
     seen: dict[int, list[int]] = {}
     repeats: dict[int, list[int]] = {}
-    for position, number in enumerate(numbers):
-        earlier = seen.setdefault(number, [])
+    for position in np.flatnonzero(np.isin(hashes, twice)).tolist() if len(twice) else ():
+        earlier = seen.setdefault(int(hashes[position]), [])
         if earlier:
             repeats[position] = list(earlier)
         earlier.append(position)

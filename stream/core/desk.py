@@ -1,10 +1,16 @@
-"""The fold of `tickets`: tickets in the table, their facts counted in the cube."""
+"""The fold of `tickets`: tickets in the table, their facts and the backlog counted in the cube.
 
-from collections.abc import Iterator
+Tickets that change are kept decoded until the next drain. Only then is counted what they have
+become, however many of their events came meanwhile; what settles before is counted when it does.
+"""
+
+from collections.abc import Iterable
 
 import msgspec
 
-from stream.core.catalogue import NOT_SET, TICKETS
+from stream.core.archive import PREFIX, Archive, Settled
+from stream.core.catalogue import NOT_SET, TICKET_TYPES, TICKETS
+from stream.core.cells import Values
 from stream.core.cube import Cube
 from stream.core.events import TicketEvent
 from stream.core.pseudonyms import Pseudonyms
@@ -12,61 +18,127 @@ from stream.core.rules import Rules
 from stream.core.run import LATE, Run
 from stream.core.table import Table
 from stream.core.tickets import (
-    RANK,
-    Fact,
-    Step,
+    ALL,
+    ANSWERED,
+    BY_AGENT,
+    CONTACT,
+    CONTACTS,
+    IS_CLOSED,
+    KINDS,
+    NOTHING,
+    OVER,
+    RESOLVED,
+    Counts,
+    Standing,
     Ticket,
-    facts,
+    Timer,
+    absorb,
+    counts,
+    is_ignored,
     next_due_ms,
     settle,
-    settles_at_earliest_ms,
     take,
+    values_of,
 )
 from stream.core.wheel import Wheel
 
-_TOTALS = {name: {TICKETS.index[f"{name}_total"]: 1} for name in RANK}
+MAX_DECODED = 4_096
+"""Tickets kept decoded between two runs: beyond it, those that are written are let go."""
+ITEM = b"i"
+_NEVER = 1 << 62
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Ticket).decode
+_decode_timer = msgspec.msgpack.Decoder(Timer).decode
+_TOTALS = [TICKETS.index[f"{name}_total"] for name in TICKET_TYPES]
+_STILL_OPEN: Values = {TICKETS.index["still_open"]: 1}
+_OPEN, _AWAITING = TICKETS.index["open"], TICKETS.index["awaiting"]
+_MAX_KNOWN = 100_000
+
+
+class Case(msgspec.Struct, gc=False):
+    """A ticket in hand: its ledger key, what is counted of it, and whether it has changed since.
+
+    Until the watermark has passed `steady_ms`, nothing becomes of it but by its events.
+    """
+
+    key: bytes
+    ticket: Ticket
+    counted: Counts
+    touched: bool = False
+    steady_ms: int = -_NEVER
 
 
 class Desk:
-    """Folds ticket events; an item of the table is `i` + the ticket's pseudonym."""
+    """Folds ticket events.
+
+    An item of the table is `i` + the ticket's pseudonym. Tickets that are over and not open are in
+    the archive.
+    """
 
     def __init__(self, rules: Rules, table: Table, cube: Cube, pseudonyms: Pseudonyms) -> None:
-        self._rules = rules
         self._window_ms = rules.fcr_reopen_window_ms
+        self._retention_ms = rules.ticket_retention_ms
         self._table = table
+        self._archive = Archive(table, rules.ticket_retention_ms)
         self._pseudonyms = pseudonyms
         self._cube = cube
-        self._wheel = Wheel(self._due_ms)
+        self._labels = TeamLabels(cube)
+        self._dues = Wheel(self._due_of)
+        self._ages = Wheel(self._old_of)
         self._kept = 0
-        self._touched: dict[bytes, Ticket] = {}
-        self._dues: dict[bytes, int] = {}
+        self._cases: dict[bytes, Case] = {}
+        self._by_id: dict[str, Case] = {}
+        self._touched: list[Case] = []
 
     def fold(self, run: Run[TicketEvent]) -> None:
         """Count a run. An event is late only if its ticket is no longer kept."""
+        events, clocks, lateness_ms = run.events, run.clocks, run.lateness_ms
+        totals: dict[tuple[int, int], int] = {}
         for position in run.accepted():
-            watermark_ms = run.clocks[position] - run.lateness_ms
-            if not self._take(run.events[position], watermark_ms):
+            event, watermark_ms = events[position], clocks[position] - lateness_ms
+            case = self._by_id.get(event.ticket_id)
+            if case is None or case.steady_ms < watermark_ms:
+                case = self._case(event, watermark_ms)
+            if case is None:
                 run.verdicts[position] = LATE
-        watermark_ms = run.clocks[-1] - run.lateness_ms
-        for key, ticket in self._touched.items():
-            self._store(key, ticket, watermark_ms)
-        self._touched.clear()
-        self._dues.clear()
+            else:
+                counted = self._take(case, event, watermark_ms)
+                totals[counted] = totals.get(counted, 0) + 1
+        for (label, kind), n in totals.items():
+            self._cube.total(label, {_TOTALS[kind >> 3]: n})
+        if len(self._touched) > MAX_DECODED:
+            self.drain()
+        self._make_room()
 
-    def settle(self, before_ms: int, watermark_ms: int) -> None:  # noqa: ARG002 - a Fold
+    def settle(self, before_ms: int, watermark_ms: int) -> None:
         """Settle all facts that are due before an instant; forget tickets that are silent."""
-        for key in self._wheel.pop(before_ms):
-            raw = self._table.get(key)
-            if raw is None:
-                continue
-            ticket = _decode(raw)
-            if ticket.timer_ms is not None and ticket.timer_ms < before_ms:
-                ticket.timer_ms = None
-            self._count(ticket, -1)
-            self._store(key, ticket, before_ms)
+        for key in self._dues.pop(before_ms):
+            case = self._find(key)
+            if case is not None and _is_due(case.ticket, before_ms):
+                self._look(case, before_ms, watermark_ms)
+                self._file(case, watermark_ms)
+        for key in self._ages.pop(watermark_ms):
+            case = self._find(key)
+            if case is not None and case.ticket.old_ms < watermark_ms:
+                absorb(case.ticket, watermark_ms)
+                self._file(case, watermark_ms)
+
+    def drain(self) -> None:
+        """Count and write what has changed."""
+        for case in self._touched:
+            if case.touched:
+                case.touched = False
+                self._recount(case, counts(case.ticket, self._window_ms))
+                self._table.put(case.key, _encode(case.ticket))
+        self._touched = []
+        self._by_id.clear()
+
+    def _make_room(self) -> None:
+        """Let go of the tickets that are written, when there are many."""
+        if len(self._cases) > MAX_DECODED:
+            self._cases = {case.key: case for case in self._touched if case.touched}
+            self._by_id.clear()
 
     def settled_through(self, before_ms: int) -> dict[str, int]:
         """All tickets first resolved, last resolved, answered before it are final."""
@@ -76,102 +148,249 @@ class Desk:
             "first_response": before_ms,
         }
 
-    def load(self, items: Iterator[tuple[bytes, bytes]]) -> None:
+    def load(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Take up recovered tickets."""
+        archived: list[tuple[bytes, bytes]] = []
         for key, raw in items:
-            self._kept += 1
-            timer_ms = _decode(raw).timer_ms
-            if timer_ms is not None:
-                self._wheel.add(key, timer_ms)
-
-    @property
-    def open(self) -> int:
-        """Tickets kept."""
-        return self._kept
-
-    def _due_ms(self, key: bytes) -> int | None:
-        raw = self._table.get(key)
-        return None if raw is None else _decode(raw).timer_ms
-
-    def _take(self, event: TicketEvent, before_ms: int) -> bool:
-        assert isinstance(event.timestamp, int)
-        assert not isinstance(event.opened_at, str)
-        key = b"i" + self._pseudonyms.of(event.ticket_id)
-        ticket = self._ticket(key, event.timestamp)
-        if self._dues[key] < before_ms:  # what has settled by now, this event cannot change
-            self._count(ticket, 1)
-            self._settle(ticket, before_ms)
-            self._count(ticket, -1)
-            if self._is_over(ticket, before_ms):
-                ticket = self._touched[key] = Ticket([], event.timestamp)
-            self._dues[key] = self._next_look(ticket)
-        if max(event.timestamp, ticket.last_ms) + self._rules.ticket_retention_ms < before_ms:
-            return False
-        step = Step(
-            event.timestamp,
-            RANK[event.type],
-            event.event_id,
-            event.channel,
-            event.team,
-            event.by,
-            event.opened_at,
-        )
-        take(ticket, step)
-        self._dues[key] = min(self._dues[key], settles_at_earliest_ms(step, self._window_ms))
-        own = self._cube.label((event.channel or NOT_SET, event.team or NOT_SET))
-        self._cube.total(own, _TOTALS[event.type])
-        for fact in facts(ticket, self._window_ms):
-            if fact is not None:  # label sets are taken in along the log, not where a batch ends
-                self._label(fact)
-        return True
-
-    def _is_over(self, ticket: Ticket, before_ms: int) -> bool:
-        return ticket.last_ms + self._rules.ticket_retention_ms < before_ms
-
-    def _ticket(self, key: bytes, at_ms: int) -> Ticket:
-        ticket = self._touched.get(key)
-        if ticket is None:
-            raw = self._table.get(key)
-            if raw is None:
-                ticket = Ticket([], at_ms)
-                self._kept += 1
+            if key.startswith(PREFIX):
+                archived.append((key, raw))
             else:
-                ticket = _decode(raw)
-            self._touched[key] = ticket
-            timer_ms = ticket.timer_ms
-            self._dues[key] = self._next_look(ticket) if timer_ms is None else timer_ms
-            self._count(ticket, -1)
-        return ticket
+                self._kept += 1
+                timer = _decode_timer(raw)
+                self._ages.add(key, timer.old_ms)
+                if timer.due_ms is not None:
+                    self._dues.add(key, timer.due_ms)
+        self._archive.load(archived)
 
-    def _store(self, key: bytes, ticket: Ticket, before_ms: int) -> None:
-        """Count a ticket as it is now, settle what is due, and put it back."""
-        self._count(ticket, 1)
-        self._settle(ticket, before_ms)
-        if self._is_over(ticket, before_ms):
-            self._kept -= 1
-            self._table.delete(key)
+    def sizes(self) -> dict[str, int]:
+        """Tickets that may still change, and those that have settled."""
+        return {"open": self._kept, "settled": len(self._archive)}
+
+    # --- one event ---
+
+    def _case(self, event: TicketEvent, watermark_ms: int) -> Case | None:
+        """The ticket of an event as of the watermark: what has settled, it cannot change.
+
+        None if the event is late: its ticket is, or would be, no longer kept.
+        """
+        key = ITEM + self._pseudonyms.of(event.ticket_id)
+        case = self._find(key) or self._recall(key, watermark_ms)
+        if case is not None and _is_due(case.ticket, watermark_ms):
+            self._look(case, watermark_ms, watermark_ms)
+            if not case.touched:
+                self._touch(case)
+        if case is not None and self._is_silent(case.ticket, watermark_ms):
+            self._forget(case)
+            case = None
+        if case is None:
+            at_ms = event.timestamp
+            assert isinstance(at_ms, int)
+            if at_ms + self._retention_ms < watermark_ms:
+                return None
+            case = self._admit(key, Ticket(None, at_ms + self._retention_ms, at_ms, []))
+        ticket = case.ticket
+        if ticket.done & OVER == OVER:
+            absorb(ticket, watermark_ms)
+        else:
+            silent_ms = ticket.last_ms + self._retention_ms
+            case.steady_ms = silent_ms if ticket.due_ms is None else min(ticket.due_ms, silent_ms)
+        self._cases[key] = self._by_id[event.ticket_id] = case
+        return case
+
+    def _take(self, case: Case, event: TicketEvent, watermark_ms: int) -> tuple[int, int]:
+        """Add an event to its ticket; what is counted of the event itself: label set and kind."""
+        ticket, at_ms, opened_at_ms = case.ticket, event.timestamp, event.opened_at
+        assert isinstance(at_ms, int)
+        assert not isinstance(opened_at_ms, str)
+        own = self._labels.own(event.channel, event.team)
+        kind = KINDS[event.type]
+        if kind == CONTACT:
+            kind = CONTACTS[event.by]
+        if ticket.past is not None and is_ignored(ticket.past[2], at_ms, watermark_ms):
+            return own, kind
+        take(ticket, at_ms, kind, own, opened_at_ms, self._labels)
+        if not case.touched:
+            self._touch(case)
+        if ticket.done & OVER == OVER:
+            self._age(case, at_ms)
+        if kind == BY_AGENT:
+            self._expect(case, at_ms)
+        elif kind == RESOLVED:
+            self._expect(case, at_ms + self._window_ms)
+        return own, kind
+
+    def _find(self, key: bytes) -> Case | None:
+        case = self._cases.get(key)
+        if case is None and (raw := self._table.get(key)) is not None:
+            ticket = _decode(raw)
+            return Case(key, ticket, counts(ticket, self._window_ms))
+        return case
+
+    def _admit(self, key: bytes, ticket: Ticket) -> Case:
+        """A ticket that nothing is counted of."""
+        case = Case(key, ticket, NOTHING)
+        self._touch(case)
+        self._ages.add(key, ticket.old_ms)
+        self._kept += 1
+        return case
+
+    def _recall(self, key: bytes, watermark_ms: int) -> Case | None:
+        """A ticket out of the archive; it is looked at soon, to be put back."""
+        pseudonym = key[len(ITEM) :]
+        settled = self._archive.get(pseudonym, watermark_ms)
+        if settled is None:
+            return None
+        self._archive.remove(pseudonym)
+        past = settled.label << 2 | IS_CLOSED, settled.opened_ms, settled.last_ms
+        done = OVER if settled.answerable else ALL
+        last_ms = settled.last_ms
+        return self._admit(key, Ticket(None, last_ms, last_ms, [], done, None, past))
+
+    # --- what becomes of a ticket ---
+
+    def _look(self, case: Case, before_ms: int, watermark_ms: int) -> None:
+        """Count a ticket as it is now, and settle what is due before an instant."""
+        ticket = case.ticket
+        if case.touched:
+            self._recount(case, counts(ticket, self._window_ms))
+        facts, standing = case.counted
+        left = settle(ticket, facts, before_ms, self._window_ms)
+        for which, fact in enumerate(facts):
+            if fact is not None and left[which] is None:
+                self._cube.settled(fact[0], fact[1], values_of(which, fact))
+        case.counted = left, standing
+        absorb(ticket, watermark_ms)
+        ticket.due_ms = None
+        due_ms = next_due_ms(ticket, left, self._window_ms)
+        if due_ms is not None:
+            self._expect(case, max(due_ms, before_ms))
+
+    def _file(self, case: Case, watermark_ms: int) -> None:
+        """Put a ticket that was looked at where it belongs."""
+        ticket, key = case.ticket, case.key
+        if self._is_silent(ticket, watermark_ms):
+            self._forget(case)
+        elif ticket.past is not None and not ticket.steps and ticket.past[0] & 3 == IS_CLOSED:
+            standing, opened_ms, _ = ticket.past
+            settled = Settled(ticket.last_ms, opened_ms, standing >> 2, not ticket.done & ANSWERED)
+            self._archive.add(key[len(ITEM) :], settled, watermark_ms)
+            self._drop(case)
+        else:
+            if ticket.old_ms < watermark_ms:
+                ticket.old_ms = _NEVER
+            leftover = ticket.done & OVER == OVER and ticket.steps
+            self._age(case, ticket.last_ms + (0 if leftover else self._retention_ms))
+            if not case.touched:
+                self._table.put(key, _encode(ticket))
+
+    def _expect(self, case: Case, due_ms: int) -> None:
+        """Look at a ticket when something of it may settle."""
+        if case.ticket.due_ms is None or due_ms < case.ticket.due_ms:
+            case.ticket.due_ms = due_ms
+            case.steady_ms = min(case.steady_ms, due_ms)
+            self._dues.add(case.key, due_ms)
+
+    def _age(self, case: Case, old_ms: int) -> None:
+        """Look at a ticket when the watermark has passed an instant."""
+        if old_ms < case.ticket.old_ms:
+            case.ticket.old_ms = old_ms
+            self._ages.add(case.key, old_ms)
+
+    def _is_silent(self, ticket: Ticket, watermark_ms: int) -> bool:
+        return ticket.last_ms + self._retention_ms < watermark_ms
+
+    def _touch(self, case: Case) -> None:
+        case.touched = True
+        self._touched.append(case)
+
+    def _forget(self, case: Case) -> None:
+        self._recount(case, (case.counted[0], None))
+        self._drop(case)
+
+    def _drop(self, case: Case) -> None:
+        case.touched = False
+        self._table.delete(case.key)
+        self._cases.pop(case.key, None)
+        self._by_id.clear()
+        self._kept -= 1
+
+    def _due_of(self, key: bytes) -> int | None:
+        timer = self._timer(key)
+        return None if timer is None else timer.due_ms
+
+    def _old_of(self, key: bytes) -> int | None:
+        timer = self._timer(key)
+        return None if timer is None else timer.old_ms
+
+    def _timer(self, key: bytes) -> Ticket | Timer | None:
+        case = self._cases.get(key)
+        if case is not None:
+            return case.ticket
+        raw = self._table.get(key)
+        return None if raw is None else _decode_timer(raw)
+
+    # --- counting ---
+
+    def _recount(self, case: Case, now: Counts) -> None:
+        """Count what a ticket has become in the place of what was counted of it."""
+        was = case.counted
+        if now == was:
             return
-        due_ms = max(self._next_look(ticket), before_ms)
-        if ticket.timer_ms is None or due_ms < ticket.timer_ms:
-            ticket.timer_ms = due_ms
-            self._wheel.add(key, due_ms)
-        self._table.put(key, _encode(ticket))
+        case.counted = now
+        if was[0] != now[0]:
+            live = self._cube.live
+            for which, (old, new) in enumerate(zip(was[0], now[0], strict=True)):
+                if old != new:
+                    if old is not None:
+                        live(old[0], old[1], values_of(which, old), -1)
+                    if new is not None:
+                        live(new[0], new[1], values_of(which, new))
+        if was[1] != now[1]:
+            self._count_open(was[1], -1)
+            self._count_open(now[1], 1)
 
-    def _settle(self, ticket: Ticket, before_ms: int) -> None:
-        for fact in settle(ticket, before_ms, self._window_ms):
-            self._cube.settled(fact.at_ms, self._label(fact), fact.values)
+    def _count_open(self, standing: Standing | None, sign: int) -> None:
+        if standing is not None:
+            since_ms, label, is_awaiting = standing
+            self._cube.live(since_ms, label, _STILL_OPEN, sign)
+            self._cube.total(
+                label, {_OPEN: sign, _AWAITING: sign} if is_awaiting else {_OPEN: sign}
+            )
 
-    def _next_look(self, ticket: Ticket) -> int:
-        due_ms = next_due_ms(ticket, self._window_ms)
-        forgotten_ms = ticket.last_ms + self._rules.ticket_retention_ms
-        return forgotten_ms if due_ms is None else min(forgotten_ms, due_ms)
 
-    def _count(self, ticket: Ticket, sign: int) -> None:
-        """Count a ticket's facts that have not settled, or take them back with sign -1."""
-        for fact in facts(ticket, self._window_ms):
-            if fact is not None:
-                self._cube.live(fact.at_ms, self._label(fact), fact.values, sign)
+class TeamLabels:
+    """What tickets are called: label sets of channel and team, by their numbers in the cube."""
 
-    def _label(self, fact: Fact) -> int:
-        channel, team = fact.names
-        return self._cube.label((channel or NOT_SET, team or NOT_SET))
+    def __init__(self, cube: Cube) -> None:
+        self._cube = cube
+        self._own: dict[tuple[str | None, str | None], int] = {}
+        self._merged: dict[tuple[int, int], int] = {}
+
+    def own(self, channel: str | None, team: str | None) -> int:
+        """What an event names."""
+        own = self._own.get((channel, team))
+        if own is None:
+            if len(self._own) >= _MAX_KNOWN:
+                self._own.clear()
+            own = self._cube.label((channel or NOT_SET, team or NOT_SET))
+            self._own[channel, team] = own
+        return own
+
+    def merged(self, label: int, own: int) -> int:
+        """What a ticket has after an event: what the event names, else what it had."""
+        found = self._merged.get((label, own))
+        if found is None:
+            pairs = zip(self.names(label), self.names(own), strict=True)
+            names = tuple(had if named == NOT_SET else named for had, named in pairs)
+            if len(self._merged) >= _MAX_KNOWN:
+                self._merged.clear()
+            found = self._merged[label, own] = self._cube.label(names)
+        return found
+
+    def names(self, label: int) -> tuple[str, ...]:
+        """The names behind a number."""
+        return self._cube.names(label)
+
+
+def _is_due(ticket: Ticket, before_ms: int) -> bool:
+    return ticket.due_ms is not None and ticket.due_ms < before_ms

@@ -5,10 +5,11 @@ The contract of the three topics stands here. Knows nothing of time, state or ot
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from operator import attrgetter
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -16,11 +17,14 @@ from stream.core.buckets import EPOCH_MAX_MS, EPOCH_MIN_MS
 from stream.core.records import Reason
 
 MAX_BYTES = 65_536
+_RUN = 500
+"""Values that are decoded at once; one that is special makes all of them take the careful way."""
 _NO_MONEY = "an amount of money is a finite number of at most 10^12"
 _MAX_UNITS = Decimal(10) ** 12
 
 EventId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+_LONGEST_NAME = 128
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=_LONGEST_NAME)]
 Timestamp = int | str
 
 
@@ -125,6 +129,7 @@ class EventDecoder:
     def __init__(self, topic: str) -> None:
         self._event = EVENTS[topic]
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._event).decode
+        self._second_look = attrgetter("opened_at" if topic == "tickets" else "money")
 
     def decode(self, value: bytes | None) -> Event | Fault:
         """The event in a record's value, its timestamps in epoch milliseconds."""
@@ -142,6 +147,36 @@ class EventDecoder:
                 _check_names(event)
         except (ValueError, RecursionError) as error:
             return self._explain(value, error)
+        return self._finish(event)
+
+    def decode_all(self, values: Sequence[bytes | None]) -> list[Event | Fault]:
+        """What `decode` says of each value; faster where nothing is special about a run of them."""
+        found: list[Event | Fault] = []
+        for at in range(0, len(values), _RUN):
+            run = values[at : at + _RUN]
+            found += self._decode_plain(run) or [self.decode(value) for value in run]
+        return found
+
+    def _decode_plain(self, values: Sequence[bytes | None]) -> list[Event | Fault] | None:
+        """The same for values that are all events in plain text; None where one may not be."""
+        try:
+            text = b"".join(cast("Sequence[bytes]", values))
+            if not text.isascii() or b"\\" in text or b"\x7f" in text:
+                return None
+            events: list[Event] = list(map(self._decode, cast("Sequence[bytes]", values)))
+            for event in events:
+                event.timestamp = parse_timestamp(event.timestamp)
+        except (TypeError, ValueError, RecursionError):
+            return None
+        if len(text) > MAX_BYTES and max(map(len, cast("Sequence[bytes]", values))) > MAX_BYTES:
+            return None
+        found = cast("list[Event | Fault]", events)
+        for position, more in enumerate(map(self._second_look, events)):
+            if more is not None:
+                found[position] = self.decode(values[position])
+        return found
+
+    def _finish(self, event: Event) -> Event | Fault:
         if isinstance(event, TicketEvent) and event.opened_at is not None:
             try:
                 event.opened_at = parse_timestamp(event.opened_at)
@@ -227,6 +262,11 @@ def _parse_text(text: str) -> int:
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def is_name(text: str) -> bool:
+    """Whether a text may be an id or a dimension's value; one that is missing is none."""
+    return 1 <= len(text) <= _LONGEST_NAME and not _CONTROL.search(text)
 
 
 def _check_names(event: Event) -> None:

@@ -9,29 +9,23 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from stream.core.buckets import RETENTION_MS, Calendar, Size, expired
-from stream.core.catalogue import NOT_SET, SOURCES
+from stream.core.buckets import RETENTION_MS, WIDTH_MS, Calendar, Size, expired
+from stream.core.catalogue import SOURCES
 from stream.core.cells import parse_label_key
+from stream.core.click_reader import ClickReader
 from stream.core.clicks import Clicks
 from stream.core.cube import Cube
-from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED, Dedupe, Times
+from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED, Dedupe
 from stream.core.desk import Desk
-from stream.core.events import (
-    Event,
-    EventDecoder,
-    Fault,
-    SessionEvent,
-    TicketEvent,
-    Timestamp,
-)
 from stream.core.guard import Guard
-from stream.core.pseudonyms import Pseudonyms
+from stream.core.pseudonyms import OtherKeyError, Pseudonyms
+from stream.core.reading import BEFORE_ALL, EventReader, Positions, Reader, Reading, Rows, Times
 from stream.core.records import UNREADABLE, Drop, Outcome, Reason, RecordBatch
 from stream.core.rules import FUTURE_TOLERANCE_MS, Rules
 from stream.core.run import LATE, TOO_LATE, Fold, Run
@@ -41,9 +35,11 @@ from stream.core.visitors import Visitors
 
 FORMAT = 2
 """Version of the state's encoding; another one is refused."""
-META, NAME = b"m", b"n"
-_BEFORE_ALL = -(1 << 61)
+META, NAME, SKIPPED = b"m", b"n", b"s"
 _FATES = {UNCHECKED: "unchecked", DUPLICATE: "duplicates", LATE: "late"}
+_SLOT_MS = WIDTH_MS[Size.S10]
+_OWNERS = {"sessions": attrgetter("visitor_id"), "tickets": attrgetter("ticket_id")}
+"""What the key of a record has to be."""
 _OUTCOMES = {DUPLICATE: Outcome.DUPLICATE, UNCHECKED: Outcome.UNCHECKED}
 
 
@@ -64,15 +60,16 @@ class Partition:
     ) -> None:
         self.rules = rules
         self.position = 0
-        self.clock_ms = _BEFORE_ALL
-        self.record_ms = _BEFORE_ALL
-        self.settled_ms = _BEFORE_ALL
+        self.clock_ms = BEFORE_ALL
+        self.record_ms = BEFORE_ALL
+        self.settled_ms = BEFORE_ALL
         self.table = Table()
         self.tally: Counter[str] = Counter()
         self._source = SOURCES[topic]
         self._calendar = calendar
         self._pseudonyms = pseudonyms
-        self._decoder = EventDecoder(topic)
+        self._reader: Reader[Any] = ClickReader() if topic == "clicks" else EventReader(topic)
+        self._owner = _OWNERS.get(topic)
         self.guard = Guard()
         self.dedupe = Dedupe(rules.dedupe_horizon_ms, rules.dedupe_max_ids)
         self.cube = Cube(self._source, calendar, self.table, rules.max_label_sets)
@@ -103,12 +100,12 @@ class Partition:
     @property
     def watermark_ms(self) -> int | None:
         """The clock less the allowed lateness; None before the first event."""
-        return None if self.clock_ms == _BEFORE_ALL else self._watermark(self.clock_ms)
+        return None if self.clock_ms == BEFORE_ALL else self._watermark(self.clock_ms)
 
     def sizes(self) -> dict[str, int]:
         """How much is held in memory, by kind: what its bounds are told of."""
         return {
-            "open": self._fold.open,
+            **self._fold.sizes(),
             "event_ids": len(self.dedupe),
             "label_sets": self.cube.labels,
             "ledger_entries": len(self.table),
@@ -123,14 +120,16 @@ class Partition:
         if self.is_paused or batch.next <= self.position:
             return folded
         first = bisect_left(batch.offsets, self.position)
-        events = [self._decoder.decode(value) for value in batch.values[first:]]
-        faults = [(i, event) for i, event in enumerate(events) if isinstance(event, Fault)]
-        unreadable = [i for i, fault in faults if fault.reason in UNREADABLE]
-        taken = self.guard.admit(unreadable, len(events))
-        folded.drops += [Drop(batch.offsets[first + i], *fault) for i, fault in faults if i < taken]
+        reading = self._reader.read(batch.values[first:] if first else batch.values)
+        count = len(reading.times)
+        unreadable = [i for i, fault in reading.faults if fault.reason in UNREADABLE]
+        taken = self.guard.admit(unreadable, count)
+        folded.drops += [
+            Drop(batch.offsets[first + i], *fault) for i, fault in reading.faults if i < taken
+        ]
         if taken:
-            self._count(batch, first, events[:taken], folded)
-        whole = taken == len(events) and not self.is_paused
+            self._count(_Records(batch, first, taken, reading), folded)
+        whole = taken == count and not self.is_paused
         self.position = batch.next if whole else batch.offsets[first + taken - 1] + 1
         folded.drops.sort()
         if folded.drops:
@@ -146,7 +145,7 @@ class Partition:
         The caller vouches that no record with an earlier timestamp is still to come.
         """
         gap_ms = now_ms - self.record_ms
-        if self.clock_ms > _BEFORE_ALL and gap_ms > self.rules.allowed_lateness_ms:
+        if self.clock_ms > BEFORE_ALL and gap_ms > self.rules.allowed_lateness_ms:
             self._settle(self._watermark(self.clock_ms + gap_ms))
 
     def resume(self, skip_to: int | None) -> None:
@@ -156,13 +155,19 @@ class Partition:
         self._moved = True
 
     def skip_to(self, offset: int) -> None:
-        """Pass over the records before an offset; never goes back."""
+        """Pass over the records before an offset; never goes back.
+
+        It is written down, for the log alone does not say so: who counts it again asks `skips`.
+        """
         if offset > self.position:
+            key = SKIPPED + self.position.to_bytes(8, "big")
+            self.table.put(key, msgspec.msgpack.encode(offset))
             self.position, self._moved = offset, True
 
     def drain(self, sweep: int) -> Drained:
         """The ledger entries that changed since the last drain, and up to `sweep` old ones."""
         if self._moved or self.cube.pending:
+            self._fold.drain()
             self.cube.roll(self.clock_ms)
             for key, value in self.dedupe.drain(self.clock_ms):
                 self.table.delete(key) if value is None else self.table.put(key, value)
@@ -177,125 +182,111 @@ class Partition:
 
     def settled_through(self) -> Mapping[str, int]:
         """Instants before which all figures are final, by family of metrics."""
-        if self.settled_ms == _BEFORE_ALL:
+        if self.settled_ms == BEFORE_ALL:
             return {}
         return self._fold.settled_through(self.settled_ms)
 
-    def _count(
-        self, batch: RecordBatch, first: int, events: Sequence[Event | Fault], folded: Folded
-    ) -> None:
-        records = np.asarray(batch.timestamps[first : first + len(events)], np.int64)
-        times = np.fromiter((_time_of(e) for e in events), np.int64, len(events))
-        readable = times > _BEFORE_ALL
-        future = readable & (times > records + FUTURE_TOLERANCE_MS)
+    def _count(self, records: "_Records", folded: Folded) -> None:
+        times, stamps = records.times, records.stamps
+        future = times > stamps + FUTURE_TOLERANCE_MS
         for i in np.flatnonzero(future).tolist():
-            ahead = f"{(times[i] - records[i]) // 1000} s ahead of its record"
-            folded.drops.append(Drop(batch.offsets[first + i], Reason.FUTURE, ahead))
-        usable = readable & ~future
-        moves = np.where(usable, np.minimum(times, records), _BEFORE_ALL)
+            ahead = f"{(times[i] - stamps[i]) // 1000} s ahead of its record"
+            folded.drops.append(Drop(int(records.offsets[i]), Reason.FUTURE, ahead))
+        usable = (times > BEFORE_ALL) & ~future
+        moves = np.where(usable, np.minimum(times, stamps), BEFORE_ALL)
         clocks = np.maximum(np.maximum.accumulate(moves), self.clock_ms)
-        for start, end in self._runs(records):
+        for start, end in self._runs(stamps):
             at = start
             while at < end:  # the horizon held may shrink only between two runs
                 stop = min(end, at + self.dedupe.room)
                 chosen = at + np.flatnonzero(usable[at:stop])
-                if len(chosen):
-                    self._run(batch, first, events, chosen, times, clocks, folded)
+                if len(chosen) == stop - at:
+                    self._run(records, slice(at, stop), clocks, folded)
+                elif len(chosen):
+                    self._run(records, chosen, clocks, folded)
                 at = stop
             self.clock_ms = int(clocks[end - 1])
-            self.record_ms = max(self.record_ms, int(records[start:end].max()))
-            if self.clock_ms > _BEFORE_ALL:
+            self.record_ms = max(self.record_ms, int(stamps[start:end].max()))
+            if self.clock_ms > BEFORE_ALL:
                 self._settle(self._watermark(self.clock_ms))
 
-    def _runs(self, records: Times) -> Iterator[tuple[int, int]]:
+    def _runs(self, stamps: Times) -> Iterator[tuple[int, int]]:
         """Cut where record timestamps lie further apart than the lateness, and settle there."""
-        before = np.maximum.accumulate(np.concatenate(([self.record_ms], records[:-1])))
-        gaps = records - before
+        before = np.maximum.accumulate(np.concatenate(([self.record_ms], stamps[:-1])))
+        gaps = stamps - before
         cuts = np.flatnonzero(gaps > self.rules.allowed_lateness_ms).tolist()
         start = 0
         for cut in cuts:
             if cut > start:
                 yield start, cut
                 start = cut
-            if self.clock_ms > _BEFORE_ALL:
+            if self.clock_ms > BEFORE_ALL:
                 self._settle(self._watermark(self.clock_ms + int(gaps[cut])))
-        yield start, len(records)
+        yield start, len(stamps)
 
     def _run(
         self,
-        batch: RecordBatch,
-        first: int,
-        events: Sequence[Event | Fault],
-        chosen: NDArray[np.intp],
-        times: Times,
+        records: "_Records",
+        chosen: Positions | slice,
         clocks: Times,
         folded: Folded,
     ) -> None:
-        picked = chosen.tolist()
-        own = cast("list[Event]", [events[i] for i in picked])
-        own_times, own_clocks = times[chosen], clocks[chosen]
-        judged = self.dedupe.judge([event.event_id for event in own], own_times, own_clocks)
-        verdicts = judged.verdicts
+        events = records.rows.take(chosen)
+        own_times, own_clocks = records.times[chosen], clocks[chosen]
+        hashes = records.hashes[chosen]
+        verdicts, repeats = self.dedupe.judge(hashes, own_times, own_clocks)
         for i in np.flatnonzero(
             (verdicts != DUPLICATE) & (own_times < own_clocks - RETENTION_MS[Size.D1])
         ).tolist():
             day_end_ms = self._calendar.day(int(own_times[i]))[1]
             if expired(day_end_ms, Size.D1, int(own_clocks[i])):
                 verdicts[i] = TOO_LATE
-        run: Run[Event] = Run(
-            own,
-            own_times.tolist(),
-            own_clocks.tolist(),
+        run: Run[Any] = Run(
+            events,
+            own_times,
+            own_clocks,
             self.rules.allowed_lateness_ms,
             verdicts,
-            judged.repeats,
+            repeats,
             self.dedupe.oldest(own_clocks),
+            lambda position: events.labels(self.cube, np.array([position])),
         )
         self._fold.fold(run)
         fresh = verdicts == FRESH
-        self.dedupe.remember(judged.hashes[fresh], own_times[fresh], int(own_clocks[-1]))
-        self._tell(batch, first, picked, run, folded)
-        offsets = np.asarray(batch.offsets, np.int64)[first + chosen]
-        self._trace(offsets, own_times, run)
+        self.dedupe.remember(hashes[fresh], own_times[fresh])
+        self._tell(records, chosen, run, folded)
+        self._trace(records.offsets[chosen], events, run)
 
-    def _trace(self, offsets: Times, times: Times, run: Run[Event]) -> None:
+    def _trace(self, offsets: Times, rows: Rows, run: Run[Any]) -> None:
         """Keep what explains a figure: where its records lie, and what was left out of it."""
-        verdicts = run.verdicts
+        verdicts, slots = run.verdicts, run.at_ms // _SLOT_MS
         counted = (verdicts == FRESH) | (verdicts == UNCHECKED)
-        slots, own = times[counted] // 10_000, offsets[counted]
-        starts, firsts = np.unique(slots, return_index=True)
-        _, lasts = np.unique(slots[::-1], return_index=True)
-        for slot, first, last in zip(
-            starts.tolist(), own[firsts].tolist(), own[::-1][lasts].tolist(), strict=True
-        ):
-            self.cube.span(slot * 10_000, first, last)
+        self.cube.spans(slots[counted], offsets[counted])
         for verdict, name in _FATES.items():
-            fate = {self._source.index[name]: 1}
-            for i in np.flatnonzero(verdicts == verdict).tolist():
-                names = (getattr(run.events[i], name) for name in self._source.dimensions)
-                label = self.cube.label(tuple(name or NOT_SET for name in names))
-                self.cube.live(run.times[i], label, fate)
+            left_out = np.flatnonzero(verdicts == verdict)
+            if len(left_out):
+                labels = rows.labels(self.cube, left_out)
+                self.cube.tally(slots[left_out], labels, self._source.index[name])
 
     def _tell(
-        self, batch: RecordBatch, first: int, picked: list[int], run: Run[Event], folded: Folded
+        self, records: "_Records", chosen: Positions | slice, run: Run[Any], folded: Folded
     ) -> None:
         verdicts = run.verdicts
         for code, n in enumerate(np.bincount(verdicts).tolist()):
             if n and code < TOO_LATE:
                 folded.outcomes[_OUTCOMES.get(code, Outcome.COUNTED)] += n
+        offsets = records.offsets[chosen]
         for i in np.flatnonzero(verdicts >= TOO_LATE).tolist():
             if verdicts[i] == LATE:
                 detail = f"{(run.clocks[i] - run.times[i]) // 1000} s behind the clock"
                 reason = Reason.LATE
             else:
                 detail, reason = "older than the longest retention", Reason.TOO_LATE
-            folded.drops.append(Drop(batch.offsets[first + picked[i]], reason, detail))
-        if batch.keys:
-            counted = np.flatnonzero((verdicts == 0) | (verdicts == UNCHECKED)).tolist()
-            keys = batch.keys
-            folded.miskeyed += sum(
-                keys[first + picked[i]] != _key_of(run.events[i]) for i in counted
-            )
+            folded.drops.append(Drop(int(offsets[i]), reason, detail))
+        if self._owner is not None and records.keys:
+            counted = np.flatnonzero((verdicts == FRESH) | (verdicts == UNCHECKED)).tolist()
+            keys = records.keys_at(chosen)
+            folded.miskeyed += sum(keys[i] != self._owner(run.events[i]).encode() for i in counted)
 
     def _settle(self, watermark_ms: int) -> None:
         self._fold.settle(watermark_ms, self._watermark(self.clock_ms))
@@ -337,7 +328,7 @@ class Partition:
             )
         fingerprint, self.position, self.clock_ms, self.record_ms, self.settled_ms, *parts = rest
         if fingerprint != self._pseudonyms.fingerprint:
-            raise ValueError(
+            raise OtherKeyError(
                 f"the ledger's ids were hashed with another key ({fingerprint}, "
                 f"now {self._pseudonyms.fingerprint})"
             )
@@ -351,24 +342,50 @@ class Partition:
             ((parse_label_key(key), value) for key, value in kinds[b"l"]),
             (key for key, _ in kinds[b"c"]),
         )
-        self._fold.load(iter(kinds[b"i"]))
+        self._fold.load(iter(kinds[b"i"] + kinds[b"t"]))
+
+
+def skips(entries: Mapping[bytes, bytes]) -> dict[int, int]:
+    """Where a ledger's state passed over records: from an offset, to one."""
+    return {
+        int.from_bytes(key[1:], "big"): msgspec.msgpack.decode(value, type=int)
+        for key, value in entries.items()
+        if key[:1] == SKIPPED
+    }
+
+
+def settled_ms(entries: Mapping[bytes, bytes]) -> int:
+    """Up to when a ledger's state has settled; the wall clock has a part in it (`pass_time`)."""
+    return int(msgspec.msgpack.decode(entries[META])[6])
 
 
 def _by_kind(entries: Mapping[bytes, bytes]) -> dict[bytes, list[tuple[bytes, bytes]]]:
-    kinds: dict[bytes, list[tuple[bytes, bytes]]] = {b"d": [], b"l": [], b"c": [], b"i": []}
+    kinds: dict[bytes, list[tuple[bytes, bytes]]] = {bytes([kind]): [] for kind in b"dlcit"}
     for key, value in entries.items():
         if (found := kinds.get(key[:1])) is not None:
             found.append((key, value))
     return kinds
 
 
-def _time_of(event: Event | Fault) -> Timestamp:
-    return _BEFORE_ALL if isinstance(event, Fault) else event.timestamp
+class _Records:
+    """The records of a batch that are taken, as columns."""
+
+    def __init__(self, batch: RecordBatch, first: int, count: int, reading: Reading[Any]) -> None:
+        end = first + count
+        self.times, self.hashes = reading.times[:count], reading.hashes[:count]
+        self.rows = reading.rows
+        self.stamps = np.asarray(batch.timestamps[first:end], np.int64)
+        self.offsets = _column(batch.offsets[first:end])
+        self.keys = batch.keys[first:end]
+
+    def keys_at(self, chosen: Positions | slice) -> Sequence[bytes | None]:
+        """The keys of some records."""
+        if isinstance(chosen, slice):
+            return self.keys[chosen]
+        return [self.keys[i] for i in chosen.tolist()]
 
 
-def _key_of(event: Event) -> bytes:
-    if isinstance(event, SessionEvent):
-        return event.visitor_id.encode()
-    if isinstance(event, TicketEvent):
-        return event.ticket_id.encode()
-    return (event.visitor_id or event.event_id).encode()
+def _column(numbers: Sequence[int]) -> Times:
+    if isinstance(numbers, range):  # a range is slow to go through
+        return np.arange(numbers.start, numbers.stop, numbers.step)
+    return np.asarray(numbers, np.int64)

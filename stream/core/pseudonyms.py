@@ -11,6 +11,10 @@ ID_BYTES = 12
 """Two of 10 million ids are mistaken for one another about once in 10^15 systems."""
 
 
+class OtherKeyError(ValueError):
+    """A ledger's ids were hashed under another key than ours."""
+
+
 class Pseudonyms:
     """Hashes ids under one key (16 to 64 bytes; ValueError otherwise)."""
 

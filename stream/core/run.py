@@ -1,7 +1,8 @@
 """A run of decoded events of one partition, and the verdict on each: what the folds work on."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -16,37 +17,59 @@ E_co = TypeVar("E_co", covariant=True)
 E_contra = TypeVar("E_contra", contravariant=True)
 
 
-@dataclass(slots=True)
+@dataclass
 class Run(Generic[E_co]):
     """Events in log order with the watermark at each.
 
     `verdicts` come from dedupe and retention; a fold may turn a verdict to LATE. `repeats` maps a
     position to earlier positions with the same id (see `Dedupe.judge`); it is a duplicate if one of
-    those is counted and not older than `oldest`.
+    those is counted and not older than `oldest`. `leave_out` is told of each duplicate in its turn.
     """
 
     events: Sequence[E_co]
-    times: Sequence[int]
-    clocks: Sequence[int]
+    at_ms: NDArray[np.int64]
+    clocks_ms: NDArray[np.int64]
     lateness_ms: int
     verdicts: NDArray[np.int8]
     repeats: dict[int, list[int]]
-    oldest: Sequence[int] = field(default_factory=list)
+    oldest: NDArray[np.int64]
+    leave_out: Callable[[int], None] | None = None
+
+    @cached_property
+    def times(self) -> list[int]:
+        """Event times."""
+        return self.at_ms.tolist()  # type: ignore[no-any-return]
+
+    @cached_property
+    def clocks(self) -> list[int]:
+        """The partition's clock at each event."""
+        return self.clocks_ms.tolist()  # type: ignore[no-any-return]
 
     def accepted(self) -> Iterator[int]:
         """Positions of the events to count, in order; a fold may call one LATE before the next."""
-        verdicts = self.verdicts
         repeats = self.repeats
-        for position in np.flatnonzero((verdicts == FRESH) | (verdicts == UNCHECKED)).tolist():
-            if position in repeats and self._came_before(position):
-                verdicts[position] = DUPLICATE
-            else:
+        for position, verdict in enumerate(self.verdicts.tolist()):
+            if verdict == DUPLICATE or (position in repeats and self._came_before(position)):
+                self.verdicts[position] = DUPLICATE
+                if self.leave_out is not None:
+                    self.leave_out(position)
+            elif verdict != TOO_LATE:
                 yield position
 
+    def counted(self) -> NDArray[np.intp]:
+        """The same at once, for a fold that calls none LATE."""
+        for position in self.repeats:
+            if self._came_before(position):
+                self.verdicts[position] = DUPLICATE
+        return np.flatnonzero((self.verdicts == FRESH) | (self.verdicts == UNCHECKED))
+
     def _came_before(self, position: int) -> bool:
-        return self.verdicts[position] == FRESH and any(
-            self.verdicts[earlier] == FRESH and self.times[earlier] >= self.oldest[position]
-            for earlier in self.repeats[position]
+        return bool(
+            self.verdicts[position] == FRESH
+            and any(
+                self.verdicts[earlier] == FRESH and self.at_ms[earlier] >= self.oldest[position]
+                for earlier in self.repeats[position]
+            )
         )
 
 
@@ -65,6 +88,8 @@ class Fold(Protocol[E_contra]):
     def load(self, items: Iterator[tuple[bytes, bytes]]) -> None:
         """Take up the items of a recovered table."""
 
-    @property
-    def open(self) -> int:
-        """Items that are kept because they may still change."""
+    def drain(self) -> None:
+        """Count and write what was put off; before the cube rolls and the table is drained."""
+
+    def sizes(self) -> dict[str, int]:
+        """Items that are kept, by kind: `open` ones may still change."""

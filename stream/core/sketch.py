@@ -22,10 +22,16 @@ def bin_index(sketch: int, value_ms: int) -> int:
     return FIRST_BIN + sketch * _BINS + min(number, _BINS - 1)
 
 
+def bin_range(sketch: int) -> tuple[int, int]:
+    """The cell indexes that sketch number `sketch` may take: the first, and the one after all."""
+    low = FIRST_BIN + sketch * _BINS
+    return low, low + _BINS
+
+
 def bins(sketch: int, values: Mapping[int, int]) -> dict[int, int]:
     """The bins of one sketch among a cell's values: bin number -> count."""
-    low = FIRST_BIN + sketch * _BINS
-    return {i - low: n for i, n in values.items() if low <= i < low + _BINS and n}
+    low, after = bin_range(sketch)
+    return {i - low: n for i, n in values.items() if low <= i < after and n}
 
 
 def percentiles(counts: Mapping[int, int], percents: Iterable[int]) -> list[float | None]:

@@ -42,6 +42,14 @@ class Table:
         self._young[key] = value
         self._changed.add(key)
 
+    def put_all(self, entries: Mapping[bytes, bytes]) -> None:
+        """Set many entries."""
+        if self._old:
+            for key in self._old.keys() & entries.keys():
+                del self._old[key]
+        self._young.update(entries)
+        self._changed.update(entries)
+
     def delete(self, key: bytes) -> None:
         """Remove an entry, if it is there."""
         if self._young.pop(key, None) is not None or self._old.pop(key, None) is not None:

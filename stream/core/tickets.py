@@ -2,274 +2,369 @@
 
 Three facts may come of a ticket: the first response, the first resolution and the latest one.
 They follow from all its events, whatever order they came in, until they settle; a settled fact
-stands.
-All functions here are pure; times are milliseconds.
+stands. Beside them stands what the ticket is now: open or not, and under which channel and team.
+All functions here are pure; times are milliseconds, label sets are the numbers that `Labels` gives.
 """
 
-from bisect import insort
-from typing import NamedTuple
+from bisect import bisect_left
+from typing import Protocol
 
 import msgspec
 
 from stream.core.buckets import EPOCH_MAX_MS
 from stream.core.catalogue import TICKET_TYPES, TICKETS
-from stream.core.cells import Values, add
+from stream.core.cells import Values
 from stream.core.sketch import bin_index
 
 RANK = {name: rank for rank, name in enumerate(TICKET_TYPES)}
-_OPENED, _CONTACT, _REASSIGNED, _AWAITING, _RESOLVED, _REOPENED, _CLOSED = range(7)
-Names = tuple[str | None, str | None]
-"""Channel and team."""
-RESPONSE, FIRST, LATEST = range(3)
-"""The facts of a ticket, by position."""
 MAX_STEPS = 1_000
 """A guard of memory: what a ticket does after so many events, before it settles, is not seen."""
+RESPONSE, FIRST, LATEST = range(3)
+"""The facts of a ticket, by position."""
+ANSWERED, RESOLVED_FIRST, RESOLVED_LATEST = 1, 2, 4
+"""Bits of the facts that have settled."""
+OVER = RESOLVED_FIRST | RESOLVED_LATEST
+"""Both resolutions have settled: nothing but a first response can come of what is to come."""
+ALL = ANSWERED | OVER
+
+OPENED, CONTACT, BY_AGENT, PASSED, BY_CUSTOMER = 0, 8, 10, 11, 12
+REASSIGNED, AWAITING, RESOLVED, REOPENED, CLOSED = 16, 24, 32, 40, 48
+"""Kinds of steps: eight times the rank of the type, and for a contact by whom. `PASSED` is an
+agent's contact that was no answer when the watermark passed it."""
+_RANK_BITS = 3
+KINDS = {name: rank << _RANK_BITS for name, rank in RANK.items()}
+CONTACTS = {None: CONTACT, "agent": BY_AGENT, "customer": BY_CUSTOMER}
+
+IS_CLOSED, IS_OPEN, IS_AWAITING = range(3)
+_NEXT_STATE = {
+    OPENED: (IS_OPEN, IS_OPEN, IS_OPEN),
+    REOPENED: (IS_OPEN, IS_OPEN, IS_OPEN),
+    RESOLVED: (IS_CLOSED, IS_CLOSED, IS_CLOSED),
+    CLOSED: (IS_CLOSED, IS_CLOSED, IS_CLOSED),
+    AWAITING: (IS_CLOSED, IS_AWAITING, IS_AWAITING),
+    **dict.fromkeys(
+        (CONTACT, BY_AGENT, PASSED, BY_CUSTOMER, REASSIGNED), (IS_CLOSED, IS_OPEN, IS_OPEN)
+    ),
+}
+"""What a ticket is after a step of a kind, by what it was before."""
+
+Step = tuple[int, int, int, int, int | None]
+"""One event of a ticket: instant, kind, label set that it names, standing after it, `opened_at`.
+
+A standing is four times the label set that the ticket has by then, and its state. Steps of one
+instant and rank are ordered by what they say, so that no id need be kept: two that say the same are
+interchangeable.
+"""
+Resolution = tuple[int, int, int | None]
+"""The first one: instant, label set, and when the ticket was opened, if that is known."""
+Fact = tuple[int, int, int, int]
+"""Counted in the bucket around an instant, under a label set: a duration, and a field beside it."""
+Standing = tuple[int, int, bool]
+"""An open ticket: when it was opened, its label set now, whether it awaits its customer."""
+Facts = tuple[Fact | None, Fact | None, Fact | None]
+"""Those that have not settled; None where there is none (yet)."""
+Counts = tuple[Facts, Standing | None]
+"""All that a ticket counts now, less what has settled."""
+NOTHING: Counts = ((None, None, None), None)
 
 
-class Step(msgspec.Struct, array_like=True, gc=False):
-    """One event of a ticket. `passed`: an agent's contact that was no answer when it settled."""
+class Labels(Protocol):
+    """Numbers for label sets of channel and team, each of which may be unknown."""
 
-    at_ms: int
-    rank: int
-    event_id: str
-    channel: str | None = None
-    team: str | None = None
-    by: str | None = None
-    opened_at_ms: int | None = None
-    passed: bool = False
+    def merged(self, label: int, own: int) -> int:
+        """What a ticket has after an event: what the event names, else what it had."""
 
-    @property
-    def is_by_agent(self) -> bool:
-        """Whether it may be the first response."""
-        return self.rank == _CONTACT and self.by == "agent"
+    def names(self, label: int) -> tuple[str, ...]:
+        """The names behind a number."""
 
 
-class Resolution(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """The first resolution: its place in the order, and the names the ticket had at it."""
+class Timer(msgspec.Struct, array_like=True, gc=False):
+    """The front of a stored ticket: all that is asked of those that are not looked at."""
 
-    at_ms: int
-    event_id: str
-    names: Names
-
-
-class Fact(NamedTuple):
-    """What a ticket counts in the bucket around `at_ms`, under its channel and team there."""
-
-    at_ms: int
-    names: Names
-    values: Values
+    due_ms: int | None
+    old_ms: int
 
 
 class Ticket(msgspec.Struct, array_like=True, gc=False):
     """All that is kept of a ticket.
 
-    `steps` are its events in canonical order. `done` says which facts have settled; they are
-    counted for good and no longer asked for. With the first resolution `opened_ms` and `first`
-    settle too. Once both resolutions have settled only those and the names are left, for a first
-    response that may still come.
+    It is looked at again when something of it may settle (`due_ms`), and when the watermark passes
+    `old_ms`: it may be silent for too long then, or ready for the archive. `steps` are its events
+    in canonical order, `last_ms` the instant of its latest one. `done` says which facts have
+    settled; they are counted for good and no longer asked for. `first` is the settled first
+    resolution: instant, label set, opening (None: incomplete, for good). Of a ticket that is over,
+    the steps that the watermark has passed become its `past`: standing, opening (or first event),
+    and the instant of the latest of them.
     """
 
-    steps: list[Step]
+    due_ms: int | None
+    old_ms: int
     last_ms: int
-    opened_ms: int | None = None
+    steps: list[Step]
+    done: int = 0
     first: Resolution | None = None
-    names: Names = (None, None)
-    done: tuple[bool, bool, bool] = (False, False, False)
-    timer_ms: int | None = None
+    past: tuple[int, int, int] | None = None
 
 
-Facts = tuple[Fact | None, Fact | None, Fact | None]
+def is_ignored(past_ms: int, at_ms: int, watermark_ms: int) -> bool:
+    """Whether an event comes too late to make a difference to a ticket that is over."""
+    return at_ms <= past_ms and at_ms < watermark_ms
 
 
-def order(step: Step) -> tuple[int, int, str]:
-    """The canonical order: event time, then life's order, then event id."""
-    return step.at_ms, step.rank, step.event_id
+def take(
+    ticket: Ticket, at_ms: int, kind: int, own: int, opened_at_ms: int | None, labels: Labels
+) -> None:
+    """Add an event in its place; the label sets that the ticket has from there on are taken in."""
+    ticket.last_ms = max(ticket.last_ms, at_ms)
+    steps = ticket.steps
+    if not steps:
+        before = ticket.past[0] if ticket.past else None
+        steps.append((at_ms, kind, own, _follow(before, kind, own, labels), opened_at_ms))
+        return
+    last_ms, last_kind, _, before, _ = steps[-1]
+    if len(steps) >= MAX_STEPS:
+        return
+    if at_ms > last_ms or (at_ms == last_ms and kind >> _RANK_BITS > last_kind >> _RANK_BITS):
+        steps.append((at_ms, kind, own, _follow(before, kind, own, labels), opened_at_ms))
+    else:
+        _insert(ticket, (at_ms, kind, own, 0, opened_at_ms), labels)
 
 
-def facts(ticket: Ticket, reopen_window_ms: int) -> Facts:
-    """The facts that have not settled; None where there is none (yet).
+def _insert(ticket: Ticket, step: Step, labels: Labels) -> None:
+    """Add a step that is not the last, and follow the names and the state from there on."""
+    steps, at_ms, rank = ticket.steps, step[0], step[1] >> _RANK_BITS
+    place = bisect_left(steps, (at_ms, rank << _RANK_BITS))
+    key = _tie_key(step, labels)
+    while place < len(steps):
+        other = steps[place]
+        if (other[0], other[1] >> _RANK_BITS) != (at_ms, rank) or _tie_key(other, labels) > key:
+            break
+        place += 1
+    steps.insert(place, step)
+    before = steps[place - 1][3] if place else ticket.past[0] if ticket.past else None
+    for i in range(place, len(steps)):
+        at_ms, kind, own, _, opened_at_ms = steps[i]
+        before = _follow(before, kind, own, labels)
+        steps[i] = at_ms, kind, own, before, opened_at_ms
 
-    Each rests only on what happened up to the instant at which it settles, so that it cannot
+
+def _tie_key(step: Step, labels: Labels) -> tuple[int, tuple[str, ...], int]:
+    """What orders steps of one instant and rank: all they say, whether or not it has passed."""
+    kind = BY_AGENT if step[1] == PASSED else step[1]
+    return kind, labels.names(step[2]), EPOCH_MAX_MS if step[4] is None else step[4]
+
+
+def _follow(before: int | None, kind: int, own: int, labels: Labels) -> int:
+    """The standing after a step; a ticket is open from its first event on."""
+    if before is None:
+        return own << 2 | _NEXT_STATE[kind][IS_OPEN]
+    label = before >> 2
+    if label != own:
+        label = labels.merged(label, own)
+    return label << 2 | _NEXT_STATE[kind][before & 3]
+
+
+# --- what a ticket counts -------------------------------------------------------------------------
+
+
+def counts(ticket: Ticket, reopen_window_ms: int) -> Counts:
+    """What a ticket counts now, less what has settled.
+
+    Each fact rests only on what happened up to the instant at which it settles, so that it cannot
     matter what else had come by then.
     """
-    if all(ticket.done):
-        return None, None, None
-    resolution = first_resolution(ticket)
-    due_ms = resolution.at_ms + reopen_window_ms if resolution else None
+    steps, done = ticket.steps, ticket.done
     response = first = latest = None
-    if not ticket.done[RESPONSE]:
+    kinds = [step[1] for step in steps]
+    resolution = ticket.first
+    if resolution is None and RESOLVED in kinds and ticket.past is None:
+        resolution = _resolution(steps, kinds, reopen_window_ms)
+    due_ms = resolution[0] + reopen_window_ms if resolution else EPOCH_MAX_MS
+    if not done & ANSWERED and BY_AGENT in kinds:
         response = _response(ticket, due_ms)
-    if resolution and due_ms is not None:
-        opened_ms = _opened_by(ticket, due_ms)
-        if not ticket.done[FIRST]:
-            first = _first(ticket, resolution, opened_ms, due_ms)
-        if not ticket.done[LATEST] and opened_ms is not None:
-            at_ms = _latest_ms(ticket, resolution, reopen_window_ms)
-            values = _timed(_LATEST, _RESOLUTION, at_ms - opened_ms)
-            latest = Fact(at_ms, resolution.names, values)
-    return response, first, latest
+    if resolution and done & OVER != OVER:
+        if not done & RESOLVED_FIRST:
+            first = _first(steps, kinds, resolution, due_ms)
+        if resolution[2] is not None:
+            latest = _latest(steps, kinds, resolution, reopen_window_ms)
+    return (response, first, latest), _standing(ticket, resolution)
 
 
-def first_resolution(ticket: Ticket) -> Resolution | None:
-    """The first resolution, as it settled or as it stands."""
-    if ticket.first is not None:
-        return ticket.first
-    for place, step in enumerate(ticket.steps):
-        if step.rank == _RESOLVED:
-            return Resolution(step.at_ms, step.event_id, _names_at(ticket, place))
-    return None
+def _resolution(steps: list[Step], kinds: list[int], reopen_window_ms: int) -> Resolution:
+    """The first resolution, as it stands."""
+    at_ms, _, _, standing, _ = steps[kinds.index(RESOLVED)]
+    return at_ms, standing >> 2, _opening(steps, at_ms + reopen_window_ms)
 
 
-def _names_at(ticket: Ticket, place: int) -> Names:
-    """Channel and team as last named up to a step."""
-    channel, team = ticket.names
-    for step in ticket.steps[: place + 1]:
-        channel, team = step.channel or channel, step.team or team
-    return channel, team
+def _opening(steps: list[Step], by_ms: int) -> int | None:
+    """When a ticket was opened, as far as that had happened by an instant."""
+    if steps[0][1] == OPENED:
+        return steps[0][0] if steps[0][0] <= by_ms else None
+    known = [step for step in steps if step[0] <= by_ms]
+    opened = [step[0] for step in known if step[1] == OPENED]
+    return min(opened or (step[4] for step in known if step[4] is not None), default=None)
 
 
-def _opened_by(ticket: Ticket, by_ms: int) -> int | None:
-    """When the ticket was opened, as far as that had happened by an instant."""
-    if ticket.done[FIRST]:
-        return ticket.opened_ms
-    known = [step for step in ticket.steps if step.at_ms <= by_ms]
-    opened = [step.at_ms for step in known if step.rank == _OPENED]
-    if not opened:
-        opened = [step.opened_at_ms for step in known if step.opened_at_ms is not None]
-    return min(opened, default=None)
-
-
-def _response(ticket: Ticket, due_ms: int | None) -> Fact | None:
-    contacts = [(i, step) for i, step in enumerate(ticket.steps) if step.is_by_agent]
-    for number, (place, step) in enumerate(contacts):
-        by_ms = step.at_ms if due_ms is None else min(step.at_ms, due_ms)
-        opened_ms = _opened_by(ticket, by_ms)
-        if opened_ms is None or step.at_ms < opened_ms or step.passed:
+def _response(ticket: Ticket, due_ms: int) -> Fact | None:
+    """The first contact by an agent since opening, if that was known by then."""
+    earlier_ms: int | None = None
+    for at_ms, kind, _, standing, _ in ticket.steps:
+        if kind not in (BY_AGENT, PASSED):
             continue
-        if any(earlier.at_ms >= opened_ms for _, earlier in contacts[:number]):
-            continue  # that one was the first, and passed before it could be an answer
-        values = _timed(_ANSWERED, _RESPONSE, step.at_ms - opened_ms)
-        return Fact(step.at_ms, _names_at(ticket, place), values)
+        opened_ms = _opening_known(ticket, min(at_ms, due_ms))
+        if (
+            kind == BY_AGENT
+            and opened_ms is not None
+            and at_ms >= opened_ms
+            # or else the earlier one was the first, and passed before it could be an answer
+            and (earlier_ms is None or earlier_ms < opened_ms)
+        ):
+            return at_ms, standing >> 2, at_ms - opened_ms, _NO_FIELD
+        earlier_ms = at_ms
     return None
 
 
-def _first(ticket: Ticket, resolution: Resolution, opened_ms: int | None, due_ms: int) -> Fact:
-    at_ms, names = resolution.at_ms, resolution.names
+def _opening_known(ticket: Ticket, by_ms: int) -> int | None:
+    if ticket.past is not None:
+        return ticket.past[1]
+    return ticket.first[2] if ticket.first is not None else _opening(ticket.steps, by_ms)
+
+
+def _first(steps: list[Step], kinds: list[int], resolution: Resolution, due_ms: int) -> Fact:
+    """The first resolution; the field says under which conditions it was one at first contact."""
+    at_ms, label, opened_ms = resolution
     if opened_ms is None:
-        return Fact(at_ms, names, {_INCOMPLETE: 1})
-    values = _timed(_RESOLVED_TICKETS, _FIRST_RESOLUTION, at_ms - opened_ms)
-    within = [step for step in ticket.steps if step.at_ms <= due_ms]
-    here = at_ms, _RESOLVED, resolution.event_id
-    if not any(step.rank == _REOPENED and order(step) > here for step in within):
-        single = not any(
-            step.rank == _CONTACT and step.by == "customer" and step.at_ms >= opened_ms
-            for step in within
+        return at_ms, label, 0, _INCOMPLETE
+    within = kinds if steps[-1][0] <= due_ms else [step[1] for step in steps if step[0] <= due_ms]
+    if REOPENED in within and REOPENED in within[within.index(RESOLVED) :]:
+        field = _NO_FIELD
+    else:
+        single = BY_CUSTOMER not in within or not any(
+            opened_ms <= step[0] <= due_ms for step in steps if step[1] == BY_CUSTOMER
         )
-        unmoved = not any(step.rank == _REASSIGNED for step in within)
-        unwaiting = not any(step.rank == _AWAITING for step in within)
-        values[_CELLS[single, unmoved, unwaiting]] = 1
-    return Fact(at_ms, names, values)
+        field = _CELLS[single, REASSIGNED not in within, AWAITING not in within]
+    return at_ms, label, max(0, at_ms - opened_ms), field
 
 
-def _latest_ms(ticket: Ticket, resolution: Resolution, reopen_window_ms: int) -> int:
+def _latest(
+    steps: list[Step], kinds: list[int], resolution: Resolution, reopen_window_ms: int
+) -> Fact:
     """The last of a chain of resolutions; one more than the window after the last ends it."""
-    here = resolution.at_ms, _RESOLVED, resolution.event_id
-    latest_ms = resolution.at_ms
-    for step in ticket.steps:
-        if step.rank == _RESOLVED and order(step) > here:
-            if step.at_ms - latest_ms > reopen_window_ms:
-                break
-            latest_ms = step.at_ms
-    return latest_ms
+    latest_ms, label, opened_ms = resolution
+    if kinds.count(RESOLVED) > 1:
+        for at_ms, kind, _, _, _ in steps:
+            if kind == RESOLVED and latest_ms < at_ms <= latest_ms + reopen_window_ms:
+                latest_ms = at_ms
+    return latest_ms, label, max(0, latest_ms - (opened_ms or 0)), _NO_FIELD
 
 
-def settles_after_ms(which: int, fact: Fact, reopen_window_ms: int) -> int:
-    """The instant that the watermark must pass for a fact to settle."""
-    return fact.at_ms + (0 if which == RESPONSE else reopen_window_ms)
+def _standing(ticket: Ticket, resolution: Resolution | None) -> Standing | None:
+    """What a ticket is now; None where it is not open."""
+    steps, past = ticket.steps, ticket.past
+    standing = steps[-1][3] if steps else past[0] if past else IS_CLOSED
+    if standing & 3 == IS_CLOSED:
+        return None
+    if past is not None:
+        opened_ms: int | None = past[1]
+    else:
+        opened_ms = resolution[2] if resolution else _opening(steps, EPOCH_MAX_MS)
+    since_ms = steps[0][0] if opened_ms is None else opened_ms
+    return min(since_ms, ticket.last_ms), standing >> 2, standing & 3 == IS_AWAITING
 
 
-def settles_at_earliest_ms(step: Step, reopen_window_ms: int) -> int:
-    """No fact that an event makes can be due before this instant."""
-    if step.is_by_agent:
-        return step.at_ms
-    return step.at_ms + reopen_window_ms if step.rank == _RESOLVED else EPOCH_MAX_MS
+def values_of(which: int, fact: Fact) -> Values:
+    """The fields that a fact counts: one item, the sum of its durations and the sketch bin."""
+    _, _, duration_ms, field = fact
+    if field == _INCOMPLETE:
+        return {_INCOMPLETE: 1}
+    count, total, sketch = _FIELDS[which]
+    values: Values = {count: 1, bin_index(sketch, duration_ms): 1}
+    if duration_ms:
+        values[total] = duration_ms
+    if field != _NO_FIELD:
+        values[field] = 1
+    return values
 
 
-def settle(ticket: Ticket, before_ms: int, reopen_window_ms: int) -> list[Fact]:
-    """Settle the facts that are due before an instant, and return them."""
-    found = facts(ticket, reopen_window_ms)
-    done = list(ticket.done)
-    settled = []
-    for which, fact in enumerate(found):
-        if fact and settles_after_ms(which, fact, reopen_window_ms) < before_ms:
-            done[which] = True
-            settled.append(fact)
-    for step in ticket.steps:
-        if step.is_by_agent and step.at_ms < before_ms:
-            step.passed = True
-    if done[FIRST] and not ticket.done[FIRST]:
-        ticket.first = first_resolution(ticket)
-        first_ms = ticket.first.at_ms if ticket.first else 0
-        ticket.opened_ms = _opened_by(ticket, first_ms + reopen_window_ms)
-        if ticket.opened_ms is None:
-            done = [True, True, True]  # incomplete when it settled, it stays so
-    ticket.done = done[RESPONSE], done[FIRST], done[LATEST]
-    if all(ticket.done):
-        ticket.steps = []
-    elif done[FIRST] and done[LATEST] and found[RESPONSE] is None:
-        _compress(ticket, before_ms)
-    return settled
+# --- settling -------------------------------------------------------------------------------------
 
 
-def _compress(ticket: Ticket, before_ms: int) -> None:
-    """Keep of a resolved ticket only what a first response to come may need."""
-    opened_ms = ticket.opened_ms or 0
-    if any(step.is_by_agent and step.at_ms >= opened_ms for step in ticket.steps):
-        ticket.done = True, True, True  # that was the first, and passed before it could be one
-        ticket.steps = []
+def settle(ticket: Ticket, facts: Facts, before_ms: int, reopen_window_ms: int) -> Facts:
+    """Settle those of a ticket's facts that are due before an instant; the others are left."""
+    done = ticket.done
+    for which, due_ms in enumerate(_dues(facts, reopen_window_ms)):
+        if due_ms is not None and due_ms < before_ms:
+            ticket.done |= 1 << which
+    if not ticket.done & ANSWERED:
+        _pass_contacts(ticket.steps, before_ms)
+    if ticket.done & RESOLVED_FIRST and not done & RESOLVED_FIRST:
+        kinds = [step[1] for step in ticket.steps]
+        ticket.first = _resolution(ticket.steps, kinds, reopen_window_ms)
+        if ticket.first[2] is None:
+            ticket.done = ALL  # incomplete when it settled, it stays so
+    if ticket.done == OVER and facts[RESPONSE] is None:
+        opened_ms = _opening_known(ticket, EPOCH_MAX_MS) or 0
+        if any(k in (BY_AGENT, PASSED) and at_ms >= opened_ms for at_ms, k, *_ in ticket.steps):
+            ticket.done = ALL  # that was the first, and passed before it could be an answer
+    response, first, latest = facts
+    return (
+        None if ticket.done & ANSWERED else response,
+        None if ticket.done & RESOLVED_FIRST else first,
+        None if ticket.done & RESOLVED_LATEST else latest,
+    )
+
+
+def _pass_contacts(steps: list[Step], before_ms: int) -> None:
+    for i, (at_ms, kind, own, standing, opened_at_ms) in enumerate(steps):
+        if kind == BY_AGENT and at_ms < before_ms:
+            steps[i] = at_ms, PASSED, own, standing, opened_at_ms
+
+
+def absorb(ticket: Ticket, watermark_ms: int) -> None:
+    """Make the steps that the watermark has passed the past of a ticket that is over."""
+    steps = ticket.steps
+    if ticket.done & OVER != OVER or not steps or steps[0][0] >= watermark_ms:
         return
-    over = sum(step.at_ms < before_ms for step in ticket.steps)
-    if over:
-        ticket.names = _names_at(ticket, over - 1)
-        ticket.steps = ticket.steps[over:]
+    n = next((i for i, step in enumerate(steps) if step[0] >= watermark_ms), len(steps))
+    opened_ms = _opening_known(ticket, EPOCH_MAX_MS)
+    opened_ms = steps[0][0] if opened_ms is None else opened_ms
+    ticket.past = steps[n - 1][3], opened_ms, steps[n - 1][0]
+    ticket.first = None
+    del steps[:n]
 
 
-def next_due_ms(ticket: Ticket, reopen_window_ms: int) -> int | None:
+def next_due_ms(ticket: Ticket, facts: Facts, reopen_window_ms: int) -> int | None:
     """The earliest instant after which something of a ticket settles."""
-    dues = [
-        settles_after_ms(which, fact, reopen_window_ms)
-        for which, fact in enumerate(facts(ticket, reopen_window_ms))
-        if fact is not None
-    ]
-    if not ticket.done[RESPONSE]:
-        dues += [step.at_ms for step in ticket.steps if step.is_by_agent and not step.passed]
+    dues = [due_ms for due_ms in _dues(facts, reopen_window_ms) if due_ms is not None]
+    if not ticket.done & ANSWERED:
+        dues += [step[0] for step in ticket.steps if step[1] == BY_AGENT]
     return min(dues, default=None)
 
 
-def take(ticket: Ticket, step: Step) -> None:
-    """Add an event, where it can still make a difference."""
-    ticket.last_ms = max(ticket.last_ms, step.at_ms)
-    if all(ticket.done) or len(ticket.steps) >= MAX_STEPS:
-        return
-    insort(ticket.steps, step, key=order)
+def _dues(facts: Facts, reopen_window_ms: int) -> tuple[int | None, int | None, int | None]:
+    """The instants that the watermark must pass for each fact to settle."""
+    response, first, latest = facts
+    return (
+        response[0] if response else None,
+        first[0] + reopen_window_ms if first else None,
+        latest[0] + reopen_window_ms if latest else None,
+    )
 
 
 _I = TICKETS.index
-_INCOMPLETE, _RESOLVED_TICKETS = _I["incomplete"], _I["resolved"]
-_ANSWERED, _RESPONSE = _I["answered"], "first_response_ms"
-_LATEST, _RESOLUTION = _I["resolved_latest"], "resolution_ms"
-_FIRST_RESOLUTION = "first_resolution_ms"
+_NO_FIELD, _INCOMPLETE = -1, _I["incomplete"]
+_FIELDS = tuple(
+    (_I[count], _I[total], TICKETS.sketches.index(total))
+    for count, total in (
+        ("answered", "first_response_ms"),
+        ("resolved", "first_resolution_ms"),
+        ("resolved_latest", "resolution_ms"),
+    )
+)
+"""Count, sum of durations and sketch of each fact."""
 _CELLS = {
     (a, b, c): _I[f"first_contact_{a:d}{b:d}{c:d}"]
     for a in (False, True)
     for b in (False, True)
     for c in (False, True)
 }
-
-
-def _timed(count: int, name: str, duration_ms: int) -> Values:
-    """One item with a duration: its count, the sum and the sketch bin."""
-    duration_ms = max(0, duration_ms)
-    values: Values = {count: 1, bin_index(TICKETS.sketches.index(name), duration_ms): 1}
-    add(values, {_I[name]: duration_ms})
-    return values

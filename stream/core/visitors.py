@@ -94,10 +94,12 @@ class Visitors:
             if visitor.timer_ms is not None:
                 self._wheel.add(key, visitor.timer_ms)
 
-    @property
-    def open(self) -> int:
+    def drain(self) -> None:
+        """Nothing is put off."""
+
+    def sizes(self) -> dict[str, int]:
         """Visits that have not settled."""
-        return self._unsettled.total()
+        return {"open": self._unsettled.total()}
 
     def _due_ms(self, key: bytes) -> int | None:
         raw = self._table.get(key)

@@ -5,7 +5,9 @@ Composition root: broker, store, worker, server and simulator, by their commands
 
 import asyncio
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +17,7 @@ import stream
 from stream.core.durations import format_duration
 from stream.demo.broker import EmbeddedBroker
 from stream.demo.local import PortInUseError, check_port_free
+from stream.demo.scenarios import SCENARIOS
 from stream.demo.store import EmbeddedStore
 from stream.demo.supervisor import Part, Place, Supervisor, stop_or_kill
 from stream.errors import UserError
@@ -28,7 +31,8 @@ PROBE_PATIENCE_S = 2.0
 class DemoOptions:
     """Where things listen and what the simulator does.
 
-    `kafka` (bootstrap servers) or `redis_url` given: that one is used and none started.
+    `kafka` (bootstrap servers) or `redis_url` given: that one is used and none started. Without
+    `backfill_ms` as much history is sent first as the scenario needs.
     """
 
     events: bool = True
@@ -39,25 +43,30 @@ class DemoOptions:
     kafka: str | None = None
     redis_url: str | None = None
     verbose: bool = False
-    scenario: str = "mixed"
+    scenario: str = "launches"
     rate: float = 100.0
     seed: int | None = None
-    backfill_ms: int = 900_000
+    backfill_ms: int | None = None
 
 
 async def run_demo(options: DemoOptions, say: Say = print) -> None:
     """Run until Ctrl-C or SIGTERM. Raises UserError where it cannot start or go on."""
     check_ports(options)
-    supervisor = Supervisor(
-        places_of(options),
-        stages_of(options),
-        env=environment(options, os.environ),
-        say=say,
-        verbose=options.verbose,
-    )
-    with stop_or_kill(supervisor.kill) as stop:
-        say("starting …")
-        await supervisor.run(stop, lambda: say(banner(options)))
+    env = environment(options, os.environ)
+    with tempfile.TemporaryDirectory(prefix="stream-demo-key-") as folder:
+        if options.kafka is None:  # a ledger of its own, and nothing of it is kept
+            env["STREAM_ID_KEY_FILE"] = str(Path(folder, "id.key"))
+        supervisor = Supervisor(
+            places_of(options), stages_of(options), env=env, say=say, verbose=options.verbose
+        )
+
+        def kill() -> None:
+            supervisor.kill()
+            shutil.rmtree(folder, ignore_errors=True)
+
+        with stop_or_kill(kill) as stop:
+            say("starting …")
+            await supervisor.run(stop, lambda: say(banner(options)))
 
 
 def check_ports(options: DemoOptions) -> None:
@@ -111,9 +120,20 @@ def stages_of(options: DemoOptions) -> list[list[Part]]:
     simulate = [*program, "simulate", "--scenario", options.scenario, "--rate", f"{options.rate:g}"]
     if options.seed is not None:
         simulate += ["--seed", str(options.seed)]
-    backfill = ("--backfill", format_duration(options.backfill_ms))
-    simulator = Part("simulator", (*simulate, *backfill), again=tuple(simulate), may_end=True)
+    simulator = Part(
+        "simulator",
+        (*simulate, "--backfill", format_duration(_backfill_ms(options))),
+        again=tuple(simulate),
+        may_end=True,
+    )
     return [[worker, server], [simulator]]
+
+
+def _backfill_ms(options: DemoOptions) -> int:
+    if options.backfill_ms is not None:
+        return options.backfill_ms
+    scenario = SCENARIOS.get(options.scenario)  # the simulator refuses one that there is not
+    return round(scenario.history_s * 1000) if scenario else 0
 
 
 def environment(options: DemoOptions, inherited: Mapping[str, str]) -> dict[str, str]:

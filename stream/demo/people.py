@@ -95,7 +95,8 @@ def visit(rng: Random, scenario: Scenario, arrival: Arrival) -> list[Event]:
         events.append(_click(rng, arrival, "impression", time_ms, seen))
         time_ms += rng.randrange(500, SIGHT_MS)
         if rng.random() < ctr:
-            events.append(_click(rng, arrival, "click", time_ms, {}))
+            creative = {"creative": seen["creative"]}
+            events.append(_click(rng, arrival, "click", time_ms, creative))
             if rng.random() < 0.95:
                 events += _session(rng, scenario, arrival, time_ms + rng.randrange(200, 3_000))
             break

@@ -5,7 +5,7 @@ Knows nothing of events, random numbers or Kafka.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import cos, pi
 
@@ -81,8 +81,27 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True)
+class Brief:
+    """What a manager says of a campaign. Seconds count from the moment the traffic goes live.
+
+    `targets` are written as for `stream campaign set`, `notes` are (second, text).
+    """
+
+    campaign: str
+    launched_s: float
+    name: str
+    owner: str
+    targets: tuple[str, ...] = ()
+    notes: tuple[tuple[float, str], ...] = ()
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
-    """Everything the generator needs to know of a story."""
+    """Everything the generator needs to know of a story.
+
+    `history_s` is how much of it is worth sending beforehand.
+    """
 
     name: str
     help: str
@@ -91,15 +110,24 @@ class Scenario:
     teams: tuple[Team, ...]
     episodes: tuple[Episode, ...] = ()
     faults: Faults = Faults()
+    briefs: tuple[Brief, ...] = ()
+    history_s: float = 900.0
     daily_swing: float = 0.35
     direct_share: float = 0.08
     ticket_share: float = 0.03
+    told: Mapping[str, tuple[Episode, ...]] = field(init=False, repr=False, compare=False)
+    """The episodes, by what they touch."""
+
+    def __post_init__(self) -> None:
+        touched = {episode.what for episode in self.episodes}
+        told = {what: tuple(e for e in self.episodes if e.what == what) for what in touched}
+        object.__setattr__(self, "told", told)
 
     def factor(self, what: str, campaign: str | None, elapsed_s: float) -> float:
         """The product of all episodes that touch `what` of this campaign at that time."""
         product = 1.0
-        for episode in self.episodes:
-            if episode.what == what and episode.campaign in (None, campaign):
+        for episode in self.told.get(what, ()):
+            if episode.campaign in (None, campaign):
                 product *= episode.factor(elapsed_s)
         return product
 
@@ -169,6 +197,69 @@ CHAOS = replace(
 )
 CLEAN = replace(STEADY, name="clean", help="usual traffic, nothing goes wrong", faults=Faults())
 
+
+def _launched(campaign: str, at_s: float, scale: float, slowness: float) -> Episode:
+    """How a launch's traffic comes and goes: up in minutes, down in hours, a tail of days."""
+    shape = (
+        *((0, 0.3), (4, 1.0), (20, 0.8), (50, 0.55), (110, 0.36), (240, 0.22)),
+        *((600, 0.12), (1440, 0.05), (2880, 0.02), (10_080, 0.0)),
+    )
+    points = ((at_s + 60 * minute * slowness, scale * share) for minute, share in shape)
+    return Episode("volume", ((at_s - 1, 0.0), *points), campaign)
+
+
+_QUIET = ((-901.0, 0.0015), (-900.0, 1.0))
+"""Two days at full traffic would be seventeen million events."""
+_HOUR = 3_600.0
+_PAST = (
+    (Campaign("members-day", 1.0, 0.30, 0.42), -46.5 * _HOUR, 0.10, 1.0),
+    (Campaign("free-shipping", 1.0, 0.26, 0.46), -41.0 * _HOUR, 0.075, 1.3),
+    (Campaign("new-season", 1.0, 0.28, 0.40), -36.0 * _HOUR, 0.13, 0.8),
+    (Campaign("last-chance", 1.0, 0.32, 0.38), -31.0 * _HOUR, 0.085, 1.1),
+    (Campaign("thank-you", 1.0, 0.24, 0.44), -25.5 * _HOUR, 0.11, 0.9),
+)
+_AUTUMN_S = -47 * 60.0
+_AUTUMN = Campaign("autumn", 1.0, 0.29, 0.43)
+_SAID = (
+    *(("members-day", "Members’ day", "Ana"), ("free-shipping", "Free shipping", "Jonas")),
+    *(("new-season", "New season", "Ana"), ("last-chance", "Last chance", "Mei")),
+    ("thank-you", "Thank you", "Jonas"),
+)
+_BRIEFS = (
+    *(
+        Brief(campaign, at_s, name, owner, ("conversions=600@24h",))
+        for (campaign, name, owner), (_, at_s, _, _) in zip(_SAID, _PAST, strict=True)
+    ),
+    *(
+        Brief(campaign.name, -30 * 24 * _HOUR, campaign.name.replace("-", " ").title(), "Mei")
+        for campaign in CAMPAIGNS
+    ),
+    Brief("launch", 0.0, "The newcomer", "Jonas"),
+    Brief(
+        "autumn",
+        _AUTUMN_S,
+        "Autumn sale",
+        "Ana",
+        ("conversions=650@24h", "value=120000@7d"),
+        ((_AUTUMN_S + 120, "mail sent"), (_AUTUMN_S + 1_500, "on the home page")),
+        ("email", "social", "search", "podcast"),
+    ),
+)
+LAUNCHES = replace(
+    MIXED,
+    name="launches",
+    help="mixed, two days after the first of five launches, 47 minutes into a sixth",
+    campaigns=(*MIXED.campaigns, *(campaign for campaign, *_ in _PAST), _AUTUMN),
+    episodes=(
+        *MIXED.episodes,
+        *(Episode("volume", _QUIET, campaign.name) for campaign in CAMPAIGNS),
+        *(_launched(campaign.name, *when) for campaign, *when in _PAST),
+        _launched("autumn", _AUTUMN_S, 0.12, 1.0),
+    ),
+    briefs=_BRIEFS,
+    history_s=47.5 * _HOUR,
+)
+
 SCENARIOS: Mapping[str, Scenario] = {
-    scenario.name: scenario for scenario in (MIXED, STEADY, LAUNCH, DROP, CHAOS, CLEAN)
+    scenario.name: scenario for scenario in (MIXED, STEADY, LAUNCHES, LAUNCH, DROP, CHAOS, CLEAN)
 }

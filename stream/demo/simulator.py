@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 
+from stream.core.campaigns import Campaign, Note, encode_campaign, floor_minute, parse_target
 from stream.core.durations import format_duration
 from stream.demo.faults import Record
 from stream.demo.scenarios import SCENARIOS
 from stream.demo.sinks import TOPICS, KafkaSink, Sink, open_file
 from stream.demo.traffic import Plan, records
 from stream.demo.truth import Truth
+from stream.engine.credentials import Credentials
 from stream.errors import UserError
 from stream.producer import Producer, Say, quiet_client_log, silent
 from stream.signals import finishes, stop_on_signals
+from stream.topic_plan import CAMPAIGNS
 
 TICK_S = 0.05
 BURST = 2_000
@@ -43,6 +46,7 @@ class SimulateOptions:
     """
 
     kafka: str = "127.0.0.1:9092"
+    credentials: Credentials | None = None
     topic_prefix: str = ""
     scenario: str = "mixed"
     rate: float = 100.0
@@ -95,6 +99,8 @@ async def simulate(
         return SimulateReport(options.seed or 0, Truth().report(), True, 0, 0.0)
     plan = make_plan(options, now_ms())
     say(_opening(options, plan))
+    for campaign, value in campaigns_of(plan):
+        sink.describe(campaign, value)
     truth = Truth()
     complete = False
     try:
@@ -151,6 +157,22 @@ def make_plan(options: SimulateOptions, now_ms: int) -> Plan:
         ticket_speed=options.ticket_speed,
         lateness_ms=options.lateness_ms,
     )
+
+
+def campaigns_of(plan: Plan) -> Iterator[tuple[str, bytes]]:
+    """What managers say of the campaigns; nothing where their history is not played."""
+    if plan.live_ms - plan.start_ms < plan.scenario.history_s * 1000:
+        return
+    for brief in plan.scenario.briefs:
+        campaign = Campaign(
+            launch_ms=floor_minute(plan.live_ms + round(brief.launched_s * 1000)),
+            name=brief.name,
+            owner=brief.owner,
+            targets=tuple(map(parse_target, brief.targets)),
+            notes=tuple(Note(plan.live_ms + round(s * 1000), text) for s, text in brief.notes),
+            channels=brief.channels,
+        )
+        yield brief.campaign, encode_campaign(campaign)
 
 
 def bounded(options: SimulateOptions, plan: Plan) -> Iterator[Record]:
@@ -220,9 +242,9 @@ async def _open(options: SimulateOptions, say: Say, stop: asyncio.Event) -> Sink
     """The sink; None where `stop` was set while it was waited for."""
     if options.out is not None:
         return open_file(options.out)
-    producer = Producer(options.kafka, say=say)
+    producer = Producer(options.kafka, credentials=options.credentials, say=say)
     try:
-        if await finishes(_connect(producer, options.topic_prefix), stop):
+        if await finishes(_connect(producer, options), stop):
             return KafkaSink(producer, options.topic_prefix)
     except BaseException:
         await producer.stop()
@@ -231,10 +253,11 @@ async def _open(options: SimulateOptions, say: Say, stop: asyncio.Event) -> Sink
     return None
 
 
-async def _connect(producer: Producer, prefix: str) -> None:
+async def _connect(producer: Producer, options: SimulateOptions) -> None:
     await producer.start()
-    for topic in TOPICS:
-        await producer.open(prefix + topic, TOPIC_PATIENCE_S)
+    described = (CAMPAIGNS,) if SCENARIOS[options.scenario].briefs else ()
+    for topic in (*TOPICS, *described):
+        await producer.open(options.topic_prefix + topic, TOPIC_PATIENCE_S)
 
 
 def _opening(options: SimulateOptions, plan: Plan) -> str:

@@ -12,6 +12,7 @@ from stream.demo.faults import Record
 from stream.errors import UserError
 from stream.producer import Producer
 from stream.signals import finishes
+from stream.topic_plan import CAMPAIGNS
 
 TOPICS = ("clicks", "sessions", "tickets")
 STOP_PATIENCE_S = 2.0
@@ -27,6 +28,9 @@ class Sink(Protocol):
 
     def add(self, record: Record) -> None:
         """Take a record."""
+
+    def describe(self, campaign: str, value: bytes) -> None:
+        """Take what is said of a campaign."""
 
     async def submit(self) -> None:
         """Hand on what was taken; waits while the other side is behind."""
@@ -53,6 +57,10 @@ class KafkaSink:
         """Take a record."""
         self._producer.add(self._prefix + record.topic, record.key.encode(), record.value)
 
+    def describe(self, campaign: str, value: bytes) -> None:
+        """Take what is said of a campaign."""
+        self._producer.add(self._prefix + CAMPAIGNS, campaign.encode(), value)
+
     async def submit(self) -> None:
         """Hand on what was taken; waits while Kafka is behind."""
         await self._producer.submit()
@@ -73,6 +81,9 @@ class _Files:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
+
+    def describe(self, campaign: str, value: bytes) -> None:
+        """Files hold events only."""
 
     async def submit(self) -> None:
         """Nothing waits."""

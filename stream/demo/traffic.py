@@ -7,6 +7,7 @@ it is the simulator's business.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import floor
 from random import Random
 
 from stream.demo.faults import Record, plain, records_of
@@ -83,6 +84,7 @@ class _Crowd:
         self._plan, self._rng = plan, rng
         self._scenario = plan.scenario
         self._visitors: list[str] = []
+        self._weights: tuple[int, list[float]] | None = None
         self._usual = sum(self._campaign_weights(-1.0))
         self._channel_weights = [channel.weight for channel in plan.scenario.channels]
         self._team_weights = [team.weight for team in plan.scenario.teams]
@@ -124,8 +126,12 @@ class _Crowd:
         return visitor
 
     def _campaign_weights(self, elapsed_s: float) -> list[float]:
-        factor = self._scenario.factor
-        return [c.weight * factor("volume", c.name, elapsed_s) for c in self._scenario.campaigns]
+        """How much of each campaign there is, looked at once a second."""
+        second = floor(elapsed_s)
+        if self._weights is None or self._weights[0] != second:
+            factor, campaigns = self._scenario.factor, self._scenario.campaigns
+            self._weights = second, [c.weight * factor("volume", c.name, second) for c in campaigns]
+        return self._weights[1]
 
     def _elapsed_s(self, time_ms: float) -> float:
         return (time_ms - self._plan.live_ms) / 1000

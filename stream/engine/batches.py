@@ -9,10 +9,9 @@ It is the only place that reaches into aiokafka's fetcher; `tests/contract` watc
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from itertools import chain, islice
-from operator import attrgetter
 from typing import Any
 
+from aiokafka.consumer import fetcher as fetcher_module
 from aiokafka.consumer.fetcher import (
     READ_COMMITTED,
     FetchError,
@@ -27,16 +26,7 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from stream.core.records import RecordBatch
-
-LOG_APPEND_TIME = 1
-
-CHUNK = 128
-"""Record objects alive at once: few, or the garbage collector traverses them again and again."""
-
-_values = attrgetter("value")
-_keys = attrgetter("key")
-_offsets = attrgetter("offset")
-_timestamps = attrgetter("timestamp")
+from stream.engine.stored import Stored, StoredRecords, read_stored
 
 
 class PositionLostError(Exception):
@@ -50,45 +40,9 @@ class PositionLostError(Exception):
         self.topic, self.partition, self.offset = topic, partition, offset
 
 
-class _Run:
-    """Columns of the records taken so far."""
-
-    __slots__ = ("keyed", "keys", "offsets", "timestamps", "values")
-
-    def __init__(self, keyed: bool) -> None:
-        self.keyed = keyed
-        self.values: list[bytes | None] = []
-        self.keys: list[bytes | None] = []
-        self.timestamps: list[int] = []
-        self.offsets: range | list[int] = range(0)
-
-    def add(self, batch: Any, position: int) -> None:
-        """Take a Kafka batch's records from `position` on."""
-        records = chain(batch)
-        while chunk := list(islice(records, CHUNK)):
-            if chunk[0].offset < position:  # a batch is stored, and sent, as a whole
-                chunk = [record for record in chunk if record.offset >= position]
-            if chunk:
-                self._add(chunk, stamped=batch.timestamp_type == LOG_APPEND_TIME)
-
-    def _add(self, chunk: list[Any], *, stamped: bool) -> None:
-        self.values.extend(map(_values, chunk))
-        if self.keyed:
-            self.keys.extend(map(_keys, chunk))
-        if stamped:  # the broker has stamped the batch as a whole
-            self.timestamps.extend([chunk[0].timestamp] * len(chunk))
-        else:
-            self.timestamps.extend(map(_timestamps, chunk))
-        self._add_offsets(chunk)
-
-    def _add_offsets(self, chunk: list[Any]) -> None:
-        first, end, known = chunk[0].offset, chunk[-1].offset + 1, self.offsets
-        if isinstance(known, range):
-            if end - first == len(chunk) and (not known or known.stop == first):
-                self.offsets = range(known.start if known else first, end)
-                return
-            self.offsets = known = list(known)
-        known.extend(map(_offsets, chunk))
+def keep_stored_bytes() -> None:
+    """Let aiokafka's fetchers keep the bytes of what they have fetched, from now on."""
+    fetcher_module.MemoryRecords = StoredRecords
 
 
 def unpack(source: PartitionRecords, topic: str, *, keyed: bool, limit: int) -> RecordBatch:
@@ -99,24 +53,29 @@ def unpack(source: PartitionRecords, topic: str, *, keyed: bool, limit: int) -> 
     Raises `CorruptRecordException` where a checksum does not match.
     """
     start = source.next_fetch_offset
-    run = _Run(keyed)
-    stored = source._records
-    while stored.has_next() and len(run.values) < limit:
-        batch = stored.next_batch()
-        if source._check_crcs and not batch.validate_crc():
+    answer = source._records
+    found: list[Stored] = []
+    count = 0
+    while answer.has_next() and count < limit:
+        place = (answer.data, *answer.next_bounds()) if isinstance(answer, StoredRecords) else ()
+        batch = answer.next_batch()
+        stored = Stored(batch, *place)
+        if source._check_crcs and not stored.is_sound:
             raise CorruptRecordException(f"{source._tp}: checksum does not match after {start}")
         if _is_data(source, batch):
-            run.add(batch, source.next_fetch_offset)
+            found.append(stored)
+            count += batch.next_offset - max(batch.base_offset, start)
         source.next_fetch_offset = max(source.next_fetch_offset, batch.next_offset)
+    columns = read_stored(found).since(start)
     return RecordBatch(
         topic=topic,
         partition=source._tp.partition,
         start=start,
         next=source.next_fetch_offset,
-        offsets=run.offsets,
-        values=run.values,
-        keys=run.keys,
-        timestamps=run.timestamps,
+        offsets=columns.offsets,
+        values=columns.values,
+        keys=columns.keys if keyed else [],
+        timestamps=columns.times,
     )
 
 

@@ -49,7 +49,7 @@ from mode.threads import WorkerThread
 from yarl import URL
 
 from stream.core.records import RecordBatch, TopicPartition
-from stream.engine.batches import drain
+from stream.engine.batches import drain, keep_stored_bytes
 from stream.engine.credentials import Credentials, client_options
 from stream.engine.ownership import Owner, Ownership, wait_for
 
@@ -131,6 +131,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:  # noqa: ARG002
         config = self.app.facade.config
         session_ms = int(config.session_timeout_s * 1000)
+        keep_stored_bytes()
         return AIOKafkaConsumer(
             bootstrap_servers=config.kafka.split(","),
             client_id=config.instance_id or "stream-worker",
@@ -547,6 +548,21 @@ class FaustApp:
         """Ask the brokers for the first offsets. Raises `KafkaError` or `TimeoutError`."""
         kafka = self._thread._ensure_consumer()
         return await self._offsets(kafka.beginning_offsets, partitions, timeout_s)
+
+    async def committed(
+        self, partitions: Iterable[TopicPartition], timeout_s: float = 5.0
+    ) -> dict[TopicPartition, int]:
+        """What the group has been told with `commit`; without those it was told nothing of.
+
+        Raises `KafkaError` or `TimeoutError`.
+        """
+        kafka = self._thread._ensure_consumer()
+
+        async def ask(wanted: Iterable[KafkaPartition]) -> dict[KafkaPartition, int]:
+            told = {tp: await kafka.committed(tp) for tp in wanted}
+            return {tp: offset for tp, offset in told.items() if offset is not None}
+
+        return await self._offsets(ask, partitions, timeout_s)
 
     def name_of(self, topic: str) -> str:
         """A Kafka topic's name without the prefix."""

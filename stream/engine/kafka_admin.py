@@ -11,7 +11,13 @@ from typing import Any, Self
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from stream.engine.credentials import Credentials, client_options
 
@@ -90,6 +96,18 @@ class KafkaAdmin:
                 _raise(code, name)
                 found[name] = {entry[0]: entry[1] for entry in entries if entry[1] is not None}
         return found
+
+    async def members(self, group: str) -> int:
+        """Return how many members a consumer group has; 0 where there is no such group.
+
+        A broker that cannot tell (the embedded one) is taken to know of none.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answers = await self._client.describe_consumer_groups([group])
+        except (GroupCoordinatorNotAvailableError, ValueError, KafkaConnectionError):
+            return 0
+        return sum(len(each[5]) for answer in answers for each in answer.groups)
 
     async def create(self, topic: TopicShape) -> bool:
         """Create a topic; False if it exists."""

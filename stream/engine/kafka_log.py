@@ -19,11 +19,12 @@ from aiokafka.errors import KafkaError
 
 from stream.engine.credentials import Credentials, client_options
 from stream.engine.kafka_admin import KafkaAdmin
-from stream.engine.log import LogError, Sink
+from stream.engine.log import Appended, LogError, Sink
 from stream.engine.log_reader import LogReader
 from stream.engine.retry import is_transient, pauses_s
 
 MAX_RECORD_BYTES: Final = 16 << 20
+LOG_APPEND_TIME: Final = 1
 
 logger = logging.getLogger(__name__)
 
@@ -81,14 +82,16 @@ class KafkaLog:
         """Disconnect; may be called at any time, more than once."""
         await self._clients.aclose()
 
-    async def append(self, partition: int, record: bytes, check: Callable[[], None]) -> int:
+    async def append(self, partition: int, record: bytes, check: Callable[[], None]) -> Appended:
         """Append a record; see `Log`."""
         for pause_s in pauses_s():
             check()
             try:
                 async with asyncio.timeout(self._timeout_s):
                     sent = await self._producer.send(self.name, record, partition=partition)
-                    return int((await sent).offset)
+                    written = await sent
+                stamped = written.timestamp_type == LOG_APPEND_TIME
+                return Appended(int(written.offset), written.timestamp if stamped else None)
             except (KafkaError, OSError) as error:
                 if not is_transient(error):
                     raise self._told(partition, error) from error

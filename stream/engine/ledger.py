@@ -10,6 +10,7 @@ Plain records suffice, no transactions: one that is sent twice or lands late cha
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from stream.engine.log import Log, LogError, Sink
 from stream.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+NEW_LEADER_S = 1.0
 
 
 class LedgerError(Exception):
@@ -45,15 +48,17 @@ class Held:
 class Recovered:
     """The state of a claimed partition.
 
-    `next` is the source offset to read on from, None when nothing was ever flushed. `epoch` is
-    greater than that of every claim before. With `kept`, the caller's own state still stands and
-    `entries` is empty.
+    `next` is the source offset to read on from, None when nothing was ever flushed; `voided` says
+    that somebody wanted it so. `version` names the state. `epoch` is greater than that of every
+    claim before. With `kept`, the caller's own state still stands and `entries` is empty.
     """
 
     entries: dict[bytes, bytes]
     next: int | None
     epoch: int
     kept: bool = False
+    version: int = 0
+    voided: bool = False
 
 
 @dataclass(slots=True)
@@ -68,6 +73,7 @@ class _Lease:
     round_start: int | None = None  # where in the log the flush lies that began the round
     flushing: bool = False
     lost: str | None = None  # why the lease no longer holds
+    stamp: tuple[int, float] | None = None  # the log's clock (ms), and ours (s) after its answer
 
 
 class Ledger:
@@ -114,6 +120,7 @@ class Ledger:
             kept = held is not None and await self._still_stands(lease, held, end)
             chain = Chain()
             if held is not None and kept:
+                chain.owner = lease.nonce
                 lease.next, lease.version = held.next, held.version
                 lease.round_start = held.round_start
             else:
@@ -122,10 +129,19 @@ class Ledger:
                 lease.next, lease.version = chain.next, chain.version
             lease.position = end + 1
             self._check(lease)
+            if chain.owner != lease.nonce:
+                raise LedgerError(f"{self._log.name}/{partition}: our claim cannot be read back")
         except BaseException:
             self._drop(lease, "its claim failed")
             raise
-        return Recovered(chain.entries, lease.next, epoch=end, kept=kept)
+        if chain.foreign:
+            logger.error(
+                "%s/%d: %d record(s) are no ledger's, or damaged, and are passed over",
+                self._log.name,
+                partition,
+                chain.foreign,
+            )
+        return Recovered(chain.entries, lease.next, end, kept, lease.version, voided=chain.voided)
 
     async def flush(
         self,
@@ -135,12 +151,13 @@ class Ledger:
         next_: int,
         *,
         round_done: bool = False,
-    ) -> None:
+    ) -> int:
         """Write changed entries (None: deleted) and move the state from `from_` to `next_`.
 
-        On return the flush is durable and counts. `round_done` says that with it every entry has
-        been written since the round began (at the claim, or after the last such flush): what lies
-        before in the log is deleted in the background. `from_` may equal `next_`.
+        On return the flush is durable and counts; returns the version of the state that it made.
+        `round_done` says that with it every entry has been written since the round began (at the
+        claim, or after the last such flush): what lies before in the log is deleted in the
+        background. `from_` may equal `next_`.
 
         Raises Fenced when the partition is no longer ours, LedgerError when the outcome is unknown:
         throw the partition's state away and claim it again.
@@ -171,6 +188,7 @@ class Ledger:
         if round_done:
             self._cut(partition, lease.round_start)
             lease.round_start = None
+        return version
 
     def release(self, partition: int) -> Held | None:
         """Give a partition up; writes under way end with Fenced.
@@ -198,6 +216,9 @@ class Ledger:
         position = lease.position
         try:
             end = await self._log.end(partition)
+            if end < position:  # a broker that has just taken over may not know better yet
+                await asyncio.sleep(NEW_LEADER_S)
+                end = await self._log.end(partition)
             if end > position == lease.position and not lease.flushing:
                 await self._inspect(lease, position, end)
             elif end < position:
@@ -208,6 +229,14 @@ class Ledger:
             logger.info("owner unknown: %s", error)
         return lease.lost is None
 
+    def stamp(self, partition: int) -> tuple[int, float] | None:
+        """The log's clock (ms) at its latest answer, and this machine's steady one (s) after it.
+
+        None where the log does not stamp its records.
+        """
+        lease = self._leases.get(partition)
+        return None if lease is None else lease.stamp
+
     async def reset(self, partition: int) -> None:
         """Void the state of a partition, of whatever format, and fence its owner."""
         lease = self._take(partition)
@@ -216,6 +245,23 @@ class Ledger:
         finally:
             self._drop(lease, "was reset")
         await self._delete_before(partition, start)
+
+    async def replace(self, partition: int, entries: Mapping[bytes, bytes], next_: int) -> None:
+        """Put a state in the place of a partition's, of whatever format, and fence its owner.
+
+        It counts as a whole or not at all. Raises what `flush` does.
+        """
+        lease = self._take(partition)
+        try:
+            claimed = await self._append(lease, encode_claim(lease.nonce))
+            lease.position = claimed + 1
+            mark = Mark.ROUND_BEGINS | Mark.ROUND_ENDS | Mark.REPLACES
+            version = claimed + 1  # later than all others: no version exceeds its records' number
+            records = encode_flush(lease.nonce, version, next_, next_, entries, mark)
+            offsets = [await self._place(lease, record) for record in records]
+        finally:
+            self._drop(lease, "was replaced")
+        await self._delete_before(partition, offsets[0])
 
     def _take(self, partition: int) -> _Lease:
         if partition not in self._partitions:
@@ -257,9 +303,12 @@ class Ledger:
 
     async def _append(self, lease: _Lease, record: bytes) -> int:
         try:
-            return await self._log.append(lease.partition, record, lambda: self._check(lease))
+            written = await self._log.append(lease.partition, record, lambda: self._check(lease))
         except LogError as error:
             raise LedgerError(str(error)) from error
+        if written.at_ms is not None:
+            lease.stamp = written.at_ms, time.monotonic()
+        return written.offset
 
     async def _inspect(self, lease: _Lease, start: int, end: int) -> None:
         """Look at records that others wrote behind ours; raise Fenced if there is a claim."""

@@ -5,7 +5,11 @@ Pure: records in, state out. Knows nothing of Kafka, clocks or event loops.
 A flush counts only if it continues the chain: its nonce is the latest claim's, it makes the next
 version of the state from where the state stands, and all of its parts follow in order. So half a
 flush, one sent twice, and one of an owner that lost the partition change nothing, whenever they
-land in the log.
+land in the log. Nor does a record that is none of ours, or a damaged one: what follows a damaged
+flush no longer continues the chain, and is counted again from the source by the next owner.
+
+A flush that replaces is the whole state: it asks for no more than the latest claim, a version that
+is later than all before, and all of its parts.
 
 The owner writes every entry again in **rounds**. What lies before the flush that began a round may
 be deleted once the round is complete, so a log may start at such a flush, and nowhere else.
@@ -33,9 +37,10 @@ class Chain:
     """The state of a partition, built by applying its log's records in order.
 
     `entries` and `next` are the state (`next` is None while nothing was ever flushed), and
-    `version` names it: no two states of a log share one. `owner` is the nonce of the latest claim,
-    `position` the log offset after the last record applied, `ignored` the number of records that
-    changed nothing.
+    `version` names it: no two states of a log share one. `voided` says that a claim has made the
+    state void. `owner` is the nonce of the latest claim, `position` the log offset after the last
+    record applied, `ignored` the number of records that changed nothing, `foreign` of those that
+    are no ledger's, or damaged.
     """
 
     def __init__(self) -> None:
@@ -56,7 +61,12 @@ class Chain:
 
         The second half of a sentence whose first names the log.
         """
-        return self._fault or (CUT_INSIDE if self._unproven else None)
+        if self._fault is not None:
+            return self._fault
+        if self._unproven:
+            return CUT_INSIDE
+        is_new = self.next is None and not self.voided
+        return NO_LEDGER if is_new and self.foreign else None
 
     def apply(self, offset: int, record: bytes | None) -> None:
         """Apply the record at a log offset. A jump in the offsets means that the log was cut."""
@@ -66,7 +76,7 @@ class Chain:
         self.position = offset + 1
         head = decode_head(record)
         if head is None or record is None:
-            self._fail(NO_LEDGER)
+            self._pass_over(opening)
         elif head.kind == Kind.CLAIM:
             self._claim(head, record, opening)
         elif head.nonce != self.owner and not opening:
@@ -76,12 +86,18 @@ class Chain:
         else:
             self._flush(record, opening)
 
+    def _pass_over(self, opening: bool) -> None:
+        self.foreign += 1
+        if opening:
+            self._fail(CUT_ANYWHERE)
+
     def _void(self, version: int) -> None:
         self.entries: dict[bytes, bytes] = {}
         self.next: int | None = None
         self.version = version
         self.owner: bytes | None = None
-        self.ignored = 0
+        self.voided = False
+        self.ignored = self.foreign = 0
         self._parts: list[FlushPart] = []
         self._fault: str | None = None
         self._unproven = False  # the log starts with a round whose end was not met yet
@@ -95,6 +111,7 @@ class Chain:
         claim = decode_claim(record) if head.format == FORMAT else None
         if claim is not None and claim.fresh:
             self._void(version=self.position)  # greater than any version before it
+            self.voided = True
         elif opening:
             self._fail(CUT_ANYWHERE)
         self.owner, self._parts = head.nonce, []
@@ -102,22 +119,26 @@ class Chain:
     def _flush(self, record: bytes, opening: bool) -> None:
         part = decode_part(record)
         if part is None:
-            self._fail(NO_LEDGER)
+            self._pass_over(opening)
             return
         if opening:
             self._open(part)
-        continues = (
-            part.version == self.version + 1
-            and self.next in (None, part.from_)
-            and part.next >= part.from_
-            and part.index == len(self._parts)
-        )
-        if not continues or self._fault:
+        if part.index != len(self._parts) or not self._continues(part):
             self.ignored += 1
             return
         self._parts.append(part)
         if len(self._parts) == part.count:
             self._accept(part)
+
+    def _continues(self, part: FlushPart) -> bool:
+        if part.mark & Mark.REPLACES:
+            return part.version > self.version
+        return (
+            self._fault is None
+            and part.version == self.version + 1
+            and self.next in (None, part.from_)
+            and part.next >= part.from_
+        )
 
     def _open(self, part: FlushPart) -> None:
         """Begin with the first record of a cut log: that of an accepted flush, opening a round."""
@@ -132,7 +153,12 @@ class Chain:
         if self._unproven and last.mark & Mark.ROUND_BEGINS and last.version != self._first:
             self._fail(CUT_INSIDE)
             return
-        for part in self._parts:
+        parts = self._parts
+        if last.mark & Mark.REPLACES:
+            owner = self.owner
+            self._void(last.version)
+            self.owner = owner
+        for part in parts:
             self.entries.update(part.puts)
             for key in part.deletes:
                 self.entries.pop(key, None)

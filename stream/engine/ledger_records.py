@@ -29,11 +29,12 @@ class Kind(IntEnum):
 
 
 class Mark(IntFlag):
-    """Where a flush stands in its round."""
+    """Where a flush stands in its round; `REPLACES`: it is the whole state, whatever was before."""
 
     NONE = 0
     ROUND_BEGINS = 1
     ROUND_ENDS = 2
+    REPLACES = 4
 
 
 class Head(msgspec.Struct, array_like=True, gc=False):

@@ -2,13 +2,20 @@
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Sink = Callable[[int, bytes | None], None]
 
 
 class LogError(Exception):
     """The log cannot be reached, or refuses; tells which and why."""
+
+
+class Appended(NamedTuple):
+    """Where a record was written and, where the log stamps its records itself, when (ms)."""
+
+    offset: int
+    at_ms: int | None = None
 
 
 class Log(Protocol):
@@ -24,8 +31,8 @@ class Log(Protocol):
     async def stop(self) -> None:
         """Disconnect; may be called at any time, more than once."""
 
-    async def append(self, partition: int, record: bytes, check: Callable[[], None]) -> int:
-        """Append a record and return its offset; durable then. Repeated while it may succeed.
+    async def append(self, partition: int, record: bytes, check: Callable[[], None]) -> Appended:
+        """Append a record; on return it is durable. Repeated while it may succeed.
 
         `check` is called before each attempt and ends them by raising. An attempt whose outcome is
         unknown may have reached the log, or reach it later. Raises LogError.

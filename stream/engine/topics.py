@@ -21,6 +21,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from stream.core.durations import format_duration
 from stream.engine.kafka_admin import KafkaAdmin, TopicShape
 from stream.engine.retry import is_transient, pauses_s
 from stream.errors import UserError
@@ -38,9 +39,15 @@ DEAD_LETTER_CONFIGS: Final = {
 }
 LEDGER_CONFIGS: Final = {
     "cleanup.policy": "delete",
+    "message.timestamp.type": "LogAppendTime",  # its answers tell what time it is at the brokers
     "retention.ms": "-1",
     "retention.bytes": "-1",
     "max.message.bytes": str(MAX_MESSAGE_BYTES),
+}
+COMPACTED_CONFIGS: Final = {
+    "cleanup.policy": "compact",
+    "max.message.bytes": str(MAX_MESSAGE_BYTES),
+    "delete.retention.ms": "604800000",  # whoever was away for less than a week hears of removals
 }
 _NOT_CREATED: Final = (
     ClusterAuthorizationFailedError,
@@ -59,18 +66,21 @@ class Plan:
 
     `ledgers` names the ledger of each source topic. `partitions` and `replication` are for new
     topics; without a replication it is up to 3, as many as there are brokers. Ledgers follow their
-    sources in both.
+    sources in both; `compacted` topics keep the last record of each key, in one partition.
     """
 
     ledgers: Mapping[str, str]
     dead_letters: str
     partitions: int
     replication: int | None = None
+    dead_letters_ms: int = 14 * 86_400_000
+    """How long Kafka keeps dead letters, which are raw records with all they say."""
+    compacted: tuple[str, ...] = ()
 
     @property
     def names(self) -> set[str]:
         """All topics."""
-        return {*self.ledgers, *self.ledgers.values(), self.dead_letters}
+        return {*self.ledgers, *self.ledgers.values(), self.dead_letters, *self.compacted}
 
 
 class Finding(NamedTuple):
@@ -91,8 +101,11 @@ async def ensure_topics(admin: KafkaAdmin, plan: Plan) -> list[str]:
         name: TopicShape(name, plan.partitions, replication, SOURCE_CONFIGS)
         for name in plan.ledgers
     }
-    letters = TopicShape(plan.dead_letters, plan.partitions, replication, DEAD_LETTER_CONFIGS)
-    there = await _create_missing(admin, {**sources, letters.name: letters})
+    letters = dead_letters_shape(plan, replication)
+    compacted = {
+        name: TopicShape(name, 1, replication, COMPACTED_CONFIGS) for name in plan.compacted
+    }
+    there = await _create_missing(admin, {**sources, letters.name: letters, **compacted})
     await _create_missing(
         admin, {name: ledger_shape(name, there[source]) for source, name in plan.ledgers.items()}
     )
@@ -122,6 +135,12 @@ def ledger_shape(name: str, source: TopicShape) -> TopicShape:
     return TopicShape(name, source.partitions, source.replication, configs)
 
 
+def dead_letters_shape(plan: Plan, replication: int) -> TopicShape:
+    """Return the shape of the topic of dead letters."""
+    configs = {**DEAD_LETTER_CONFIGS, "retention.ms": str(plan.dead_letters_ms)}
+    return TopicShape(plan.dead_letters, plan.partitions, replication, configs)
+
+
 def judge(plan: Plan, topics: Mapping[str, TopicShape], brokers: int) -> list[Finding]:
     """Judge existing topics, given with their settings; pure. Refusals come first."""
     findings = [
@@ -134,7 +153,11 @@ def judge(plan: Plan, topics: Mapping[str, TopicShape], brokers: int) -> list[Fi
         if ledger in topics:
             findings += _judge_ledger(topics[ledger], topics.get(source))
     if plan.dead_letters in topics:
-        findings += _judge_dead_letters(topics[plan.dead_letters])
+        findings += _judge_dead_letters(topics[plan.dead_letters], plan.dead_letters_ms)
+    for name in plan.compacted:
+        if topics.get(name) and topics[name].configs.get("cleanup.policy", "compact") != "compact":
+            text = f"topic {name} is not compacted: Kafka will forget what it holds"
+            findings.append(Finding(text, refused=False))
     return sorted(findings, key=lambda finding: not finding.refused)
 
 
@@ -180,12 +203,24 @@ def _judge_ledger(topic: TopicShape, source: TopicShape | None) -> list[Finding]
     return findings
 
 
-def _judge_dead_letters(topic: TopicShape) -> list[Finding]:
+def _judge_dead_letters(topic: TopicShape, wanted_ms: int) -> list[Finding]:
     findings = []
+    kept_ms = int(topic.configs.get("retention.ms", wanted_ms))
+    if kept_ms != wanted_ms:
+        text = (
+            f"topic {topic.name} keeps raw records for {_spell(kept_ms)}, not for "
+            f"{_spell(wanted_ms)} (STREAM_DEAD_LETTERS_RETENTION): set its retention.ms to "
+            f"{wanted_ms}"
+        )
+        findings.append(Finding(text, refused=False))
     if "compact" in topic.configs.get("cleanup.policy", ""):
         text = f"topic {topic.name} is compacted: it would refuse or merge dead letters"
         findings.append(Finding(text, refused=True))
     return findings
+
+
+def _spell(ms: int) -> str:
+    return "ever" if ms < 0 else format_duration(ms)
 
 
 async def _create_missing(

@@ -1,23 +1,32 @@
 """How to reach Redis: bounded waits, no hidden retries, one node or a cluster alike."""
 
 import asyncio
-from typing import Any
+import ssl
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
+
+from stream.errors import causes
 
 
 class Link:
     """A client that is made at the first use, when it can be asked whether Redis is a cluster.
 
     So nothing has to wait for Redis in order to start. Nothing is retried behind the caller's back:
-    who calls knows better what a retry means. `timeout_s` bounds every wait.
+    who calls knows better what a retry means. `timeout_s` bounds every wait; `options` are
+    redis-py's, for what the URL does not say (files for TLS, a password).
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self, url: str, *, options: Mapping[str, Any] | None = None, timeout_s: float = 2.0
+    ) -> None:
         self._url = url
-        self._waits: dict[str, Any] = {
+        self._options: dict[str, Any] = {
+            **(options or {}),
             "socket_timeout": timeout_s,
             "socket_connect_timeout": timeout_s,
         }
@@ -32,7 +41,7 @@ class Link:
             return self._client
 
     async def _make(self) -> Redis | RedisCluster:
-        single: Any = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), **self._waits)
+        single: Any = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), **self._options)
         try:
             clustered = (await single.info("cluster")).get("cluster_enabled")
         except BaseException:
@@ -41,7 +50,7 @@ class Link:
         if not clustered:
             return single  # type: ignore[no-any-return]
         await single.aclose()
-        return RedisCluster.from_url(self._url, **self._waits)
+        return RedisCluster.from_url(self._url, **self._options)
 
     async def close(self) -> None:
         """Close the connections; a later use opens new ones."""
@@ -58,6 +67,26 @@ Client = Redis | RedisCluster | Link
 async def reach(client: Client) -> Any:
     """The ready client behind a client; untyped, since redis-py's answers are."""
     return await client.client() if isinstance(client, Link) else client
+
+
+class RedisFault(NamedTuple):
+    """Why Redis cannot be used, and whether it refused us, which does not pass by itself."""
+
+    text: str
+    refused: bool
+
+
+def explain_fault(error: BaseException) -> RedisFault:
+    """Put a client's fault into words; redis-py hides what TLS said behind an error of its own."""
+    for seen in causes(error):
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            text = f"its certificate is not trusted: {seen.verify_message} (STREAM_REDIS_CA)"
+            return RedisFault(text, refused=True)
+        if isinstance(seen, AuthenticationError | AuthorizationError):
+            text = "it refuses name or password (STREAM_REDIS_URL, STREAM_REDIS_PASSWORD_FILE)"
+            return RedisFault(text, refused=True)
+    text = str(error) or type(error).__name__
+    return RedisFault(text, refused=isinstance(error, NoPermissionError))
 
 
 def stop_if_cancelled() -> None:

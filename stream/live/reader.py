@@ -28,7 +28,7 @@ from stream.live.feed import (
     redis_ms,
 )
 from stream.live.keys import PartitionKeys
-from stream.live.link import Client, reach, stop_if_cancelled
+from stream.live.link import Client, explain_fault, reach, stop_if_cancelled
 from stream.live.view import View
 
 _BLOCK_MS = 250
@@ -117,7 +117,7 @@ class Reader:
                 await self._follow()
             except* (TimeoutError, RedisError, OSError) as group:
                 stop_if_cancelled()  # a time-out may hide that it is over
-                _log.warning("redis is away: %s", group.exceptions[0])
+                _log.warning("redis is away: %s", explain_fault(group.exceptions[0]).text)
             if time.monotonic() - began_s > 2 * _BACKOFF_S[1]:
                 wait_s = _BACKOFF_S[0]
             await asyncio.sleep(wait_s)

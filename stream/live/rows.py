@@ -14,7 +14,8 @@ class PartitionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `status` is live, recovering or paused. `through` is the first source offset not included, `lag`
     counts records. All recorded before `as_of_ms` is in. `settled_through_ms` is keyed by family:
     sessions, tickets (first resolutions), first_response, resolution. `tally` counts all records
-    since the ledger began, by outcome and dead-letter reason.
+    since the ledger began, by outcome and dead-letter reason. `version` names the ledger's state
+    that Redis shows.
     """
 
     topic: str
@@ -32,6 +33,7 @@ class PartitionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     definition_id: str = ""
     dedupe_horizon_ms: int | None = None
     tally: dict[str, int] = {}
+    version: int = 0
 
 
 class FeedEntry(msgspec.Struct, frozen=True, array_like=True):

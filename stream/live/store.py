@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from stream.core.buckets import Size
 from stream.core.cells import SPAN_LABEL, decode_span
 from stream.live.vectors import Algebra, Cell, Labels, Vector, decode_vectors
 
@@ -89,6 +90,8 @@ class Store:
         self._pictures: dict[int, Picture] = {}
         self._buckets: dict[int, dict[int, Bucket]] = {}
         self._before: dict[int, dict[Place, dict[bytes, bytes]]] = {}
+        self._revisions: dict[int, int] = {}
+        self._changes = 0
         self._replacing = asyncio.Lock()
         self._follower: Follower | None = None
 
@@ -110,6 +113,10 @@ class Store:
             if spans:
                 found[partition] = min(a for a, _ in spans), max(b for _, b in spans)
         return found
+
+    def hour_revision(self, start_ms: int) -> int:
+        """A number that grows with every change of an hour's bucket; 0 where there is none."""
+        return self._revisions.get(start_ms, 0)
 
     def starts(self, size: int) -> Iterable[int]:
         """Starts of the buckets of a size that hold anything."""
@@ -205,6 +212,12 @@ class Store:
                 del bucket[labels]
         if not bucket:
             del starts[start_ms]
+        if size == Size.H1:
+            self._changes += 1
+            if bucket:
+                self._revisions[start_ms] = self._changes
+            else:
+                self._revisions.pop(start_ms, None)
 
 
 def _differences(

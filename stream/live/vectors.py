@@ -35,6 +35,9 @@ class Algebra(Protocol):
     def unpack(self, vector: Vector) -> Values:
         """The fields that are not zero; a map that the caller may change."""
 
+    def field(self, vector: Vector, index: int) -> int:
+        """One field."""
+
     def plus(self, a: Vector, b: Vector) -> Vector:
         """The sum."""
 
@@ -70,6 +73,10 @@ class Lanes:
         fields = {i: ((biased >> shift) & _MASK) - _HALF for i, shift in enumerate(self._shifts)}
         return {i: n for i, n in fields.items() if n}
 
+    def field(self, vector: Vector, index: int) -> int:
+        """One field."""
+        return int((((vector + self._bias) >> self._shifts[index]) & _MASK) - _HALF)
+
     def plus(self, a: Vector, b: Vector) -> Vector:
         """The sum."""
         return a + b
@@ -104,6 +111,10 @@ class Maps:
     def unpack(self, vector: Vector) -> Values:
         """The fields that are not zero."""
         return dict(vector)
+
+    def field(self, vector: Vector, index: int) -> int:
+        """One field."""
+        return int(vector.get(index, 0))
 
     def plus(self, a: Vector, b: Vector) -> Vector:
         """The sum."""

@@ -8,12 +8,14 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from stream.core.buckets import EPOCH_MAX_MS, Calendar, Size
 from stream.core.catalogue import LIVE, SESSIONS, SETTLED, SOURCES, Metric, Source
 from stream.core.cells import Values
 from stream.core.records import TopicPartition
 from stream.live import evaluate
+from stream.live.backlog import Backlog, backlog
 from stream.live.cover import Shelf
 from stream.live.query import Answer, Explanation, PartitionStatus, Query, Status
 from stream.live.rows import About, PartitionInfo
@@ -146,6 +148,12 @@ class View:
         family = settling_family(metric)
         return self._window(metric.source.topic, window_ms, SETTLED, family, now_ms, limit_ms)
 
+    def window_until(
+        self, metric: Metric, window_ms: int, state: str, limit_ms: int, name: str, now_ms: int
+    ) -> Window:
+        """A window that ends at a limit at the latest; `name` tells it from those with others."""
+        return self._window(metric.source.topic, window_ms, state, name, now_ms, limit_ms)
+
     def totals(self, source: Source) -> Mapping[Labels, Values]:
         """The sums of all time, by label set: counters that are never taken back."""
         store = self._stores[source.topic]
@@ -157,6 +165,15 @@ class View:
         window = self._window(SESSIONS.topic, _ACTIVE_WINDOW_MS, LIVE, "", now_ms, EPOCH_MAX_MS)
         active = SESSIONS.index["active"]
         return {labels: sums[active] for labels, sums in window.sums.items() if active in sums}
+
+    def backlog(
+        self,
+        now_ms: int,
+        by: tuple[str, ...] = (),
+        filters: Mapping[str, frozenset[str]] = MappingProxyType({}),
+    ) -> list[Backlog]:
+        """Open tickets by any of channel and team, most first; without `by` exactly one row."""
+        return backlog(self, now_ms, by, filters)
 
     def drain_latencies(self) -> list[Latency]:
         """What reached the view since the last drain; a bounded number is kept."""

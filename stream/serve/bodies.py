@@ -110,6 +110,8 @@ class LiveStatus(StatusBody, kw_only=True):
     """The server's clock when it was sent: `at` - `as_of` is how old the figures are."""
     as_of: Time | None
     complete: bool
+    build: str = ""
+    """What the server runs: when it changes, pages load anew."""
 
 
 class LayerBody(msgspec.Struct, rename={"from_": "from"}):
@@ -216,6 +218,7 @@ class Snapshot(msgspec.Struct):
     active_sessions: int | None
     rows: list[LiveRow]
     status: StatusBody
+    build: str = ""
 
 
 class Delta(msgspec.Struct):

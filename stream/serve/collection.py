@@ -9,13 +9,17 @@ from collections.abc import Mapping
 from stream.core.catalogue import CLICKS, LIVE, METRICS, SESSIONS, SOURCES, TICKETS, Source
 from stream.live.view import View
 from stream.serve.active import ACTIVE, active_window
+from stream.serve.backlog import WIDTH as BACKLOG_WIDTH
+from stream.serve.backlog import backlog_families, roll_backlog
 from stream.serve.budget import Allotment, Demand, allot
+from stream.serve.change_gauges import ByGroup, ChangeGauges, Place
+from stream.serve.change_gauges import families as change_families
 from stream.serve.counters import ByName, Counters, label_level
 from stream.serve.counters import width as counters_width
 from stream.serve.exposition import Family, Sample
 from stream.serve.gauges import Gauges, Reading, Samples
 from stream.serve.levels import TOTAL, Group, Groups, LabelTexts, Level, Rollup, fold, levels_of
-from stream.serve.vitals import settled_through
+from stream.serve.vitals import as_of, settled_through
 from stream.settings import Settings
 
 _DAY_MS = 86_400_000
@@ -23,9 +27,6 @@ _VITAL_SERIES = 64
 """Room for the samples that are not broken down."""
 _TRAFFIC = {CLICKS.topic: "impressions", SESSIONS.topic: "sessions", TICKETS.topic: "resolved"}
 
-Space = tuple[str, ...]
-"""The dimensions of a source: clicks and sessions share theirs, and so what is folded of them."""
-Place = tuple[Space, Level]
 Rolled = dict[Reading, dict[Level, Groups]]
 ByLevel = Mapping[Level, Groups]
 
@@ -35,23 +36,29 @@ class Collection:
 
     def __init__(self, settings: Settings) -> None:
         self._cap = settings.metrics_max_series
+        self.changes = ChangeGauges(settings)
         self._gauges = Gauges(settings)
         self._counters = Counters()
         self._rollups = {
             topic: Rollup(source, levels_of(source, settings)) for topic, source in SOURCES.items()
         }
-        self._session_texts = LabelTexts(SESSIONS)
+        self._session_texts, self._ticket_texts = LabelTexts(SESSIONS), LabelTexts(TICKETS)
         self._allotment: Allotment[Place, Group] = Allotment()
 
     async def collect(self, view: View, now_ms: int) -> list[Family]:
         """The families of all figures as of now."""
+        await self.changes.refresh(view, now_ms)
+        changes = self.changes.samples
         rolled = await self._roll(view, now_ms)
         active = self._roll_active(view, now_ms)
+        backlog = roll_backlog(view, self._rollups[TICKETS.topic])
         sums: dict[str, ByName] = {}
         for topic, source in SOURCES.items():
             sums[topic] = self._counters.read(view, source, _in_windows(source, rolled), now_ms)
             await asyncio.sleep(0)
-        self._allotment = self._allot(view, rolled, active, sums, now_ms)
+        costs = self._costs(rolled, active, backlog, sums)
+        fixed = _VITAL_SERIES + sum(map(self._gauges.width, rolled)) + _add(costs, changes)
+        self._allotment = self._allot(view, fixed, costs, now_ms)
         await asyncio.sleep(0)
         samples: Samples = {}
         for reading, groups in rolled.items():
@@ -61,6 +68,9 @@ class Collection:
             *self._gauges.families(samples),
             *self._counters.families(sums, {t: self._kept(s) for t, s in SOURCES.items()}),
             self._active_sessions(self._folded(SESSIONS, active)),
+            *backlog_families(view, self._folded(TICKETS, backlog), self._ticket_texts, now_ms),
+            *change_families(self._shown(changes)),
+            as_of(view),
             settled_through(view),
             _dropped(self._allotment.dropped),
         ]
@@ -81,15 +91,8 @@ class Collection:
     # --- the cap ---
 
     def _allot(
-        self,
-        view: View,
-        rolled: Rolled,
-        active: ByLevel,
-        sums: Mapping[str, ByName],
-        now_ms: int,
+        self, view: View, fixed: int, costs: Mapping[Place, dict[Group, int]], now_ms: int
     ) -> Allotment[Place, Group]:
-        costs = self._costs(rolled, active, sums)
-        fixed = _VITAL_SERIES + sum(map(self._gauges.width, rolled))
         before = self._allotment
         held = before.kept or before.left_out
         if not held and fixed + sum(sum(c.values()) for c in costs.values()) <= self._cap:
@@ -107,13 +110,14 @@ class Collection:
         return allot(self._cap, fixed, demands, before)
 
     def _costs(
-        self, rolled: Rolled, active: ByLevel, sums: Mapping[str, ByName]
+        self, rolled: Rolled, active: ByLevel, backlog: ByLevel, sums: Mapping[str, ByName]
     ) -> dict[Place, dict[Group, int]]:
         """Samples of each group at most, by where it is."""
         costs: dict[Place, dict[Group, int]] = {}
         for reading, groups in rolled.items():
             _charge(costs, reading.source, groups, self._gauges.width(reading))
         _charge(costs, SESSIONS, active, 1)
+        _charge(costs, TICKETS, backlog, BACKLOG_WIDTH)
         for topic, by_name in sums.items():
             source = SOURCES[topic]
             counted: ByLevel = {label_level(source): {(name,): {} for name in by_name}}
@@ -145,6 +149,19 @@ class Collection:
                 shown[level] = groups if kept is None else fold(groups, level, kept)
         return shown
 
+    def _shown(self, changes: Mapping[Place, ByGroup]) -> dict[Place, ByGroup]:
+        """The changes that are exported: what is folded together has no past of its own."""
+        kept, left_out = self._allotment.kept, self._allotment.left_out
+        return {
+            place: {
+                group: samples
+                for group, samples in by_group.items()
+                if place not in kept or (group in kept[place] and group != place[1].other)
+            }
+            for place, by_group in changes.items()
+            if place not in left_out
+        }
+
     def _kept(self, source: Source) -> frozenset[str] | None:
         """The names of a source's counters that are not folded; None: all."""
         kept = self._allotment.kept.get((source.dimensions, label_level(source)))
@@ -173,6 +190,19 @@ def _charge(
             held = costs.setdefault((source.dimensions, level), {})
             for group in groups:
                 held[group] = held.get(group, 0) + width
+
+
+def _add(costs: dict[Place, dict[Group, int]], changes: Mapping[Place, ByGroup]) -> int:
+    """Charge the samples of changes to their groups; how many there are of totals."""
+    totals = 0
+    for place, by_group in changes.items():
+        held = costs.setdefault(place, {}) if place[1] != TOTAL else {}
+        for group, samples in by_group.items():
+            if place[1] == TOTAL:
+                totals += len(samples)
+            else:
+                held[group] = held.get(group, 0) + len(samples)
+    return totals
 
 
 def _in_windows(source: Source, rolled: Rolled) -> set[str]:

@@ -68,9 +68,15 @@ class Exporter:
         return figures + render(vital, open_metrics) + end_mark(open_metrics)
 
     async def run(self) -> None:
-        """Take up latencies while nobody scrapes, until cancelled: the view keeps only so many."""
+        """Do what a scrape should not wait for, until cancelled.
+
+        Latencies are taken up, of which the view keeps only so many, and changes against the past.
+        """
         while True:
             self._latency.drain(self._view)
+            now_ms = self._clock()
+            if self._view.fresh(now_ms):
+                await self._collection.changes.refresh(self._view, now_ms)
             await asyncio.sleep(_DRAIN_S)
 
     async def _figures(self, now_ms: int, open_metrics: bool) -> bytes:

@@ -37,6 +37,9 @@ _BY_NAME = {
     "team_channel": ("team", "channel"),
 }
 
+_NAMED = {name for names in _BY_NAME.values() for name in names}
+"""Dimensions that a level may have."""
+
 
 def levels_of(source: Source, settings: Settings) -> tuple[Level, ...]:
     """The levels of a source, coarse to fine: its own, and those that the settings add."""
@@ -82,10 +85,10 @@ class Rollup:
 
 
 class LabelTexts:
-    """Label text of each group, escaped once: all dimensions of the source, others empty."""
+    """Label text of each group, escaped once: all that a level of the source may name, or empty."""
 
     def __init__(self, source: Source) -> None:
-        self._dimensions = source.dimensions
+        self._dimensions = [name for name in source.dimensions if name in _NAMED]
         self._texts: dict[tuple[Level, Group], str] = {}
 
     def of(self, level: Level, group: Group) -> str:

@@ -4,6 +4,7 @@ One reader of the view serves all listeners: every message is encoded once. Know
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
@@ -60,15 +61,19 @@ class Listener:
 class Hub:
     """All listeners of the live feed. `clock` gives the wall clock in milliseconds."""
 
-    def __init__(self, view: View, settings: Settings, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, view: View, settings: Settings, clock: Callable[[], int], build: str = ""
+    ) -> None:
         self._view = view
         self._reader = TileReader(settings)
         self._clock = clock
+        self._build = build
         self._listeners: set[Listener] = set()
         self._arrived = asyncio.Event()
         self._closed = False
         self._tiles = NOTHING
         self._read_ms = 0
+        self._version = -1
         self._status_ms = 0
         self._statuses: list[str] = []
 
@@ -81,11 +86,14 @@ class Hub:
         """Tell listeners what changes, at most once a second, until cancelled."""
         while True:
             await self._arrived.wait()
-            await asyncio.sleep(PERIOD_S)
+            with contextlib.suppress(TimeoutError):  # nothing changed: a status may be due
+                async with asyncio.timeout(PERIOD_S):
+                    await self._view.changed(self._version)
             try:
                 self._refresh(self._clock())
             except Exception:  # a fault in one reading must not end the feed
                 log.exception("live_feed_failed")
+            await asyncio.sleep(PERIOD_S)
 
     def close(self) -> None:
         """End every stream; new ones are refused."""
@@ -118,6 +126,7 @@ class Hub:
             self._arrived.clear()
 
     def _refresh(self, now_ms: int) -> None:
+        self._version = self._view.version
         before, after = self._tiles, self._reader.read(self._view, now_ms)
         self._tiles, self._read_ms = after, now_ms
         rows, gone = changes(before, after)
@@ -150,6 +159,7 @@ class Hub:
             active_sessions=tiles.active_sessions,
             rows=list(tiles.rows.values()),
             status=status_body(self._view.status(now_ms)),
+            build=self._build,
         )
 
     def _delta(self, rows: list[LiveRow], gone: list[LiveKey], now_ms: int) -> Delta:
@@ -172,6 +182,7 @@ class Hub:
             at=format_time(now_ms),
             as_of=time_or_null(self._tiles.as_of_ms),
             complete=self._tiles.complete,
+            build=self._build,
         )
 
 

@@ -13,7 +13,14 @@ from starlette.responses import Response
 import stream
 from stream.core.buckets import STEPS, WINDOWS_MS
 from stream.core.catalogue import AGES_MS, BOUNCE_RULES, FCR_CONDITIONS, METRICS
+from stream.launch.axis import SPANS
 from stream.serve import bodies
+from stream.serve.launch import bodies as launches
+from stream.serve.launch.endpoints import COMPARED_MOST, CURVES, FORMATS
+from stream.serve.ops import bodies as ops
+from stream.serve.ops.endpoints import BY as MOVERS_BY
+from stream.serve.ops.endpoints import DEFAULT_WINDOW
+from stream.serve.ops.endpoints import WINDOWS as BOARD_WINDOWS
 from stream.serve.parameters import (
     DEFAULT_LIMIT,
     DEFAULT_ORDER,
@@ -36,6 +43,11 @@ _BODIES = (
     bodies.Snapshot,
     bodies.Delta,
     bodies.LiveStatus,
+    ops.BoardAnswer,
+    ops.MoversAnswer,
+    ops.AlertsAnswer,
+    launches.CampaignsAnswer,
+    launches.LaunchAnswer,
     Problem,
 )
 _REF = "#/components/schemas/{name}"
@@ -96,6 +108,23 @@ def _paths() -> Json:
             (422,),
         ),
         "/api/v1/status": _get("How far each partition is.", "StatusBody", problems=(422,)),
+        "/api/v1/board": _get(
+            "The tiles and support teams of the ops room.",
+            "BoardAnswer",
+            [_BOARD_WINDOW, *_FILTERS],
+            (422,),
+        ),
+        "/api/v1/movers": _get(
+            "Whose figures of the last hour moved the most.",
+            "MoversAnswer",
+            [_MOVERS_BY, *_FILTERS],
+            (422,),
+        ),
+        "/api/v1/alerts": _get("The alerts that fire now.", "AlertsAnswer", problems=(422,)),
+        "/api/v1/campaigns": _get(
+            "Every campaign, and when it was launched.", "CampaignsAnswer", problems=(422,)
+        ),
+        "/api/v1/launch/{campaign}": _launch(),
         "/api/v1/live": _text("The live feed.", "text/event-stream", _LIVE, (422, 503)),
         "/metrics": _text("Prometheus text or OpenMetrics, by Accept.", "text/plain", ""),
         "/healthz": _get("The process works.", "Health"),
@@ -117,6 +146,15 @@ def _text(summary: str, media_type: str, description: str, problems: Sequence[in
     return _operation(summary, description, content, (), problems)
 
 
+def _launch() -> Json:
+    content = {
+        "application/json": {"schema": {"$ref": _REF.format(name="LaunchAnswer")}},
+        "text/csv": {"schema": {"type": "string"}},
+    }
+    summary = "The first week of a launch, beside earlier ones, and where it leads."
+    return _operation(summary, "", content, [_CAMPAIGN, *_LAUNCH], (404, 422))
+
+
 def _operation(
     summary: str,
     description: str,
@@ -133,6 +171,7 @@ def _operation(
 
 
 _WHY = {
+    404: "There is none.",
     422: "A parameter is wrong, missing or unknown; `param` names it.",
     503: "Not now.",
 }
@@ -215,5 +254,39 @@ _LISTING = (
     _parameter(
         "order", "What groups are sorted by; `-`: downwards.", _one_of(ORDERS, DEFAULT_ORDER)
     ),
+)
+_BOARD_WINDOW = _parameter(
+    "window",
+    "The window of the figures; that of tickets is 24h at least.",
+    _one_of(BOARD_WINDOWS, DEFAULT_WINDOW),
+)
+_MOVERS_BY = _parameter("by", "What is compared.", _one_of(MOVERS_BY, MOVERS_BY[0]))
+_MINUTE = (
+    f"^[0-9]{{4}}-{_TWO}-{_TWO}[Tt]{_TWO}:{_TWO}(:{_TWO}(\\.[0-9]+)?)?([Zz]|[+\\- ]{_TWO}:{_TWO})$"
+)
+_CAMPAIGN = {
+    "name": "campaign",
+    "in": "path",
+    "description": "As its events name it.",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+}
+_LAUNCH = (
+    _parameter(
+        "at",
+        "A moment of the past to look at; without it, now.",
+        {"type": "string", "pattern": _MINUTE},
+    ),
+    _parameter(
+        "compare",
+        "Launches to compare with, as campaign or campaign@time; without it the last five before "
+        "it, empty for none.",
+        {"type": "array", "items": {"type": "string"}, "maxItems": COMPARED_MOST},
+        style="form",
+        explode=True,
+    ),
+    _parameter("span", "How much of it; without it, what fits its age.", _one_of(list(SPANS))),
+    _parameter("curve", "All since the launch, or step by step.", _one_of(CURVES, CURVES[0])),
+    _parameter("format", "JSON, or a sheet.", _one_of(FORMATS, FORMATS[0])),
 )
 _STEP = _parameter("step", "Width of a step.", _one_of(list(STEPS)), required=True)

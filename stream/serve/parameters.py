@@ -96,14 +96,20 @@ def _by(given: Given, metric: Metric) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _filters(given: Given, metric: Metric) -> dict[str, frozenset[str]]:
+def read_filters(given: Given) -> dict[str, frozenset[str]]:
+    """The values that are kept, by dimension."""
     filters = {name: frozenset(given.every(name)) for name in DIMENSIONS if name in given}
     for name, values in filters.items():
-        if name not in metric.dimensions:
-            raise ParameterError(name, _lacks(metric, name))
         if not all(map(_LABEL.fullmatch, values)):
             raise ParameterError(name, "must be 1 to 128 characters without control characters")
     return filters
+
+
+def _filters(given: Given, metric: Metric) -> dict[str, frozenset[str]]:
+    for name in DIMENSIONS:
+        if name in given and name not in metric.dimensions:
+            raise ParameterError(name, _lacks(metric, name))
+    return read_filters(given)
 
 
 def _lacks(metric: Metric, name: str) -> str:

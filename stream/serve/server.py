@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -14,19 +15,27 @@ from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from stream.access import Access, check_exposure, load_access
 from stream.errors import UserError
+from stream.live.book_reader import BookReader
+from stream.live.launch_book import LaunchBook
 from stream.live.link import Link, reach
 from stream.live.reader import Reader
 from stream.live.view import View
+from stream.redis_access import link_to_redis
 from stream.serve.api import Api
 from stream.serve.exporter import Exporter
+from stream.serve.guarded import Guarded
+from stream.serve.launch.endpoints import LaunchView
 from stream.serve.live import Hub
 from stream.serve.openapi import OpenApi
+from stream.serve.ops.endpoints import OpsRoom
 from stream.serve.pages import Pages
 from stream.serve.problems import ParameterError, on_fault, on_http_error, on_parameter_error
 from stream.settings import Settings
+from stream.tls import load_server_tls
 
 log = structlog.get_logger(__name__)
 GRACE_S = 1
@@ -39,7 +48,7 @@ def wall_clock_ms() -> int:
 
 
 class Parts:
-    """What the server is made of, over one view that somebody else fills."""
+    """What the server is made of, over a view and a book that somebody else fills."""
 
     def __init__(
         self,
@@ -47,62 +56,56 @@ class Parts:
         settings: Settings,
         store_answers: Callable[[], Awaitable[bool]],
         clock: Callable[[], int] = wall_clock_ms,
+        book: LaunchBook | None = None,
     ) -> None:
-        self.hub = Hub(view, settings, clock)
+        pages = Pages()
+        self.hub = Hub(view, settings, clock, pages.build)
         self.exporter = Exporter(view, settings, clock)
+        self.ops = OpsRoom(view, settings, clock, pages.build)
         self._routes = [
+            *self.ops.routes(),
+            *LaunchView(view, book or LaunchBook(), settings, clock).routes(),
             *Api(view, settings, clock, store_answers).routes(),
             Route("/api/v1/live", self.hub.endpoint),
             Route("/metrics", self.exporter.endpoint),
             Route("/openapi.json", OpenApi().endpoint),
-            *Pages().routes(),
+            *pages.routes(),
         ]
 
-    def app(self) -> ASGIApp:
-        """All endpoints."""
+    def app(self, access: Access | None = None, *, tls: bool = False) -> ASGIApp:
+        """All endpoints, for those whom `access` lets in (None: for everybody)."""
         handlers: dict[Any, Any] = {
             ParameterError: on_parameter_error,
             HTTPException: on_http_error,
             Exception: on_fault,
         }
-        return with_nosniff(Starlette(routes=self._routes, exception_handlers=handlers))
-
-
-def with_nosniff(app: ASGIApp) -> ASGIApp:
-    """The same app, whose answers are never taken for another type than they say."""
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        async def marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", ()), (b"x-content-type-options", b"nosniff")
-                ]  # fmt: skip
-            await send(message)
-
-        await app(scope, receive, marked)
-
-    return wrapped
+        endpoints = Starlette(routes=self._routes, exception_handlers=handlers)
+        return Guarded(endpoints, access, tls=tls)
 
 
 async def run_server(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set; then end open streams and return within two seconds.
 
-    Raises UserError when the address cannot be listened on.
+    Raises UserError when the address cannot be listened on, or a file of the settings not be used.
     """
+    access, tls = load_access(settings), load_server_tls(settings)
+    check_exposure(settings, settings.http_host, "STREAM_HTTP_HOST", access)
+    link, probe = link_to_redis(settings), StoreProbe(link_to_redis(settings, timeout_s=ANSWER_S))
     with contextlib.closing(_listen(settings.http_host, settings.http_port)) as listener:
-        link = Link(settings.redis_url)
         view = View(silent_after_ms=settings.kafka_session_timeout)
-        probe = StoreProbe(settings.redis_url)
-        parts = Parts(view, settings, probe.answers)
+        book = LaunchBook()
+        parts = Parts(view, settings, probe.answers, book=book)
         try:
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(Reader(link, settings.group, view).run(), name="reader"),
+                    tasks.create_task(BookReader(link, settings.group, book).run(), name="book"),
                     tasks.create_task(parts.hub.run(), name="live-feed"),
                     tasks.create_task(parts.exporter.run(), name="latencies"),
+                    tasks.create_task(parts.ops.run(), name="ops-room"),
                 ]
                 log.info("server_started", url=_url(settings))
-                await _serve(parts, listener, stop)
+                await _serve(parts, parts.app(access, tls=tls is not None), tls, listener, stop)
                 for task in background:
                     task.cancel()
         finally:
@@ -111,10 +114,17 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
     log.info("server_stopped")
 
 
-async def _serve(parts: Parts, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _serve(
+    parts: Parts,
+    app: ASGIApp,
+    tls: ssl.SSLContext | None,
+    listener: socket.socket,
+    stop: asyncio.Event,
+) -> None:
     server = _Server(
         uvicorn.Config(
-            parts.app(),
+            app,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -138,8 +148,8 @@ async def _serve(parts: Parts, listener: socket.socket, stop: asyncio.Event) -> 
 class StoreProbe:
     """Asks Redis for a sign of life, over a connection of its own; one at a time."""
 
-    def __init__(self, url: str) -> None:
-        self._link = Link(url, timeout_s=ANSWER_S)
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._turn = asyncio.Lock()
 
     async def answers(self) -> bool:
@@ -188,4 +198,5 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _url(settings: Settings) -> str:
     host = settings.http_host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
+    scheme = "http" if settings.http_tls_cert is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http_port}"

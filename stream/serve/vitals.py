@@ -78,6 +78,22 @@ def vitals(view: View, settings: Settings, now_ms: int) -> Iterator[Family]:
         )
 
 
+def as_of(view: View) -> Family:
+    """How far each topic has been counted."""
+    times = {topic: view.as_of_ms(topic) for topic in SOURCES}
+    samples: list[Sample] = [
+        ("", label_text([("topic", topic)]), at_ms / 1000)
+        for topic, at_ms in times.items()
+        if at_ms is not None
+    ]
+    return Family(
+        "engagement_as_of_timestamp_seconds",
+        "gauge",
+        "All that was recorded before this time is in.",
+        samples,
+    )
+
+
 def settled_through(view: View) -> Family:
     """How far each metric has settled."""
     samples: list[Sample] = []

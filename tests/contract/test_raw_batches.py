@@ -1,5 +1,6 @@
 """`stream.engine.batches` reads what aiokafka's own reading yields, and judges what it meets."""
 
+import inspect
 import struct
 from collections import OrderedDict
 from typing import Any
@@ -19,7 +20,10 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.engine.batches import CHUNK, PositionLostError, drain, unpack
+from stream.engine import stored as stored_module
+from stream.engine.batches import PositionLostError, drain, unpack
+from stream.engine.frames import FrameError, Stretch, find_records
+from stream.engine.stored import CHUNK, StoredRecords
 
 PARTITION = KafkaPartition("p-clicks", 1)
 CONTROL, STAMPED = 0x20, 0x08
@@ -80,9 +84,9 @@ def test_batches_in_a_row_make_one() -> None:
     found = read(source(batch(0, [0, 1, 2]), batch(3, [0, 1])))
     assert (found.topic, found.partition, found.start, found.next) == ("clicks", 1, 0, 5)
     assert found.offsets == range(5)
-    assert found.values == [b"v0", b"v1", b"v2", b"v3", b"v4"]
-    assert found.keys == [b"k0", b"k1", b"k2", b"k3", b"k4"]
-    assert found.timestamps == [1_000, 1_001, 1_002, 1_003, 1_004]
+    assert list(found.values) == [b"v0", b"v1", b"v2", b"v3", b"v4"]
+    assert list(found.keys) == [b"k0", b"k1", b"k2", b"k3", b"k4"]
+    assert list(found.timestamps) == [1_000, 1_001, 1_002, 1_003, 1_004]
 
 
 def test_keys_only_where_asked_for() -> None:
@@ -101,13 +105,13 @@ def test_records_below_the_position_are_left_out() -> None:
 
 def test_the_brokers_stamp_is_that_of_the_whole_batch() -> None:
     found = read(source(batch(0, [0, 1, 2], attributes=STAMPED, stamp=77), batch(3, [0])))
-    assert found.timestamps == [77, 77, 77, 1_003]
+    assert list(found.timestamps) == [77, 77, 77, 1_003]
 
 
 def test_holes_of_compaction_are_kept() -> None:
     found = read(source(batch(0, [0, 2, 5], last=9), batch(12, [0, 1]), batch(14, [0])))
     assert list(found.offsets) == [0, 2, 5, 12, 13, 14]
-    assert found.values == [b"v0", b"v2", b"v5", b"v12", b"v13", b"v14"]
+    assert list(found.values) == [b"v0", b"v2", b"v5", b"v12", b"v13", b"v14"]
     assert found.next == 15
 
 
@@ -118,7 +122,7 @@ def test_a_hole_at_the_end_still_moves_on() -> None:
 
 def test_markers_are_no_records_but_move_on() -> None:
     found = read(source(marker(4, 7, COMMIT), position=4))
-    assert (found.start, found.next, list(found.offsets), found.values) == (4, 5, [], [])
+    assert (found.start, found.next, list(found.offsets), list(found.values)) == (4, 5, [], [])
 
 
 def test_aborted_transactions_are_left_out() -> None:
@@ -192,6 +196,103 @@ def test_reads_what_aiokafka_reads(
         found += zip(part.offsets, part.keys, part.values, part.timestamps, strict=True)
     assert found == expected
     assert at == theirs.next_fetch_offset
+
+
+# --- records found in the bytes ------------------------------------------------------------------
+
+
+def built(
+    rows: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]],
+    base: int,
+    compression: int = 0,
+    attributes: int = 0,
+) -> bytes:
+    """A stored batch of (key, value, headers)."""
+    builder = DefaultRecordBatchBuilder(2, compression, 0, -1, -1, -1, 1 << 24)
+    for number, (key, value, headers) in enumerate(rows):
+        builder.append(number, 1_000 + 70 * number, key, value, headers)
+    raw = bytearray(builder.build())
+    struct.pack_into(">q", raw, 0, base)
+    struct.pack_into(">h", raw, 21, struct.unpack_from(">h", raw, 21)[0] | attributes)
+    struct.pack_into(">I", raw, 17, calc_crc32c(bytes(raw[21:])))
+    return bytes(raw)
+
+
+def read_both(data: bytes, position: int) -> tuple[Any, Any]:
+    """What our way through the bytes yields, and what aiokafka's own reading does."""
+    theirs = PartitionRecords(PARTITION, MemoryRecords(data), None, position, None, None, True, 1)
+    kept = PartitionRecords(PARTITION, StoredRecords(data), None, position, None, None, True, 1)
+    ours = read(kept)
+    found = zip(ours.offsets, ours.keys, ours.values, ours.timestamps, strict=True)
+    return list(found), [(r.offset, r.key, r.value, r.timestamp) for r in theirs]
+
+
+_SIZES = st.sampled_from([0, 1, 3, 50, 63, 64, 190, 8_200])
+_BYTES = st.one_of(
+    st.none(),
+    st.binary(max_size=12),
+    st.tuples(_SIZES, st.sampled_from([b"x", b"\0", b"\xff"])).map(lambda part: part[1] * part[0]),
+)
+_ROWS = st.tuples(
+    _BYTES, _BYTES, st.one_of(st.just([]), st.just([("trace", b"\0\0")]), st.just([("h", b"")]))
+)
+_BATCHES = st.lists(
+    st.tuples(
+        st.lists(_ROWS, min_size=1, max_size=12),
+        st.sampled_from([0, 0, 1, 2, 3, 4]),
+        st.sampled_from([0, 0, STAMPED]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(_BATCHES, st.integers(0, 12))
+def test_records_found_in_the_bytes_are_those_that_aiokafka_reads(
+    batches: list[Any], position: int
+) -> None:
+    data, base = b"", 0
+    for rows, compression, attributes in batches:
+        data += built(rows, base, compression, attributes)
+        base += len(rows)
+    position = min(position, len(batches[0][0]) - 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored_module, "FEW", 1)
+        ours, theirs = read_both(data, position)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("headers", [[], [("trace", b"1")]])
+def test_many_small_batches_are_read_at_once(headers: list[tuple[str, bytes]]) -> None:
+    value = b"x" * 100
+    data = b"".join(built([(b"k", value, headers)] * 20, 20 * n) for n in range(30))
+    ours, theirs = read_both(data, 7)
+    assert ours == theirs
+    assert len(ours) == 593
+
+
+@given(st.binary(min_size=1, max_size=60), st.integers(1, 5))
+def test_bytes_that_are_no_records_are_refused_or_fit(data: bytes, count: int) -> None:
+    try:
+        found = find_records(data, [Stretch(0, len(data), count)])
+    except FrameError:
+        return
+    assert len(found.values) == count
+    assert (found.values.starts + found.values.sizes <= len(data)).all()
+
+
+def test_a_wrong_checksum_is_found_in_the_bytes_too() -> None:
+    data = bytearray(built([(b"k", b"v", [])] * 300, 0))
+    data[-9] ^= 1
+    with pytest.raises(CorruptRecordException):
+        read_both(bytes(data), 0)
+
+
+def test_aiokafka_makes_its_fetch_answers_by_the_name_that_is_replaced() -> None:
+    from aiokafka.consumer import fetcher
+
+    assert "MemoryRecords(" in inspect.getsource(fetcher.Fetcher._proc_fetch_request)
+    assert issubclass(StoredRecords, MemoryRecords)
 
 
 class State:

@@ -8,11 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.support.patience import eventually
 from tests.support.ports import free_port
 from tests.support.processes import StreamProcess
 from tests.support.prometheus import found, prometheus
+from tools.dashboards import alerting
 from tools.dashboards.__main__ import FOLDER
 from tools.dashboards.boards import BOARDS, rendered
 
@@ -47,6 +49,40 @@ def panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_every_file_is_what_the_code_makes() -> None:
     files = {path.stem: path.read_text() for path in FOLDER.glob("*.json")}
     assert files == {name: rendered(make()) for name, make in BOARDS.items()}, "run: make docs"
+
+
+def test_alerts_are_the_same_for_prometheus_grafana_and_the_operator() -> None:
+    assert {path: path.read_text() for path in alerting.files()} == alerting.files(), (
+        "run: make docs"
+    )
+    ours = {
+        rule["alert"]: rule
+        for group in alerting.groups()
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    grafana = yaml.safe_load(alerting.GRAFANA.read_text())
+    theirs = {rule["title"]: rule for group in grafana["groups"] for rule in group["rules"]}
+    assert set(theirs) == set(ours)
+    assert len({rule["uid"] for rule in theirs.values()}) == len(ours)
+    for name, rule in theirs.items():
+        assert rule["data"][0]["model"]["expr"] == ours[name]["expr"]
+        assert {part["refId"] for part in rule["data"]} == {"A", "B", "C"}
+
+
+def test_grafana_finds_what_is_provisioned() -> None:
+    folder = FOLDER.parent / "provisioning"
+    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())[
+        "datasources"
+    ]
+    grafana = yaml.safe_load(alerting.GRAFANA.read_text())
+    asked = {
+        part["datasourceUid"]
+        for group in grafana["groups"]
+        for rule in group["rules"]
+        for part in rule["data"]
+    }
+    assert asked == {source["uid"], "__expr__"}
 
 
 @each_board

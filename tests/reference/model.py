@@ -24,7 +24,7 @@ RETENTION_MS = {S10: 2 * HOUR, M1: 48 * HOUR, H1: 90 * DAY, D1: 5 * 366 * DAY}
 FUTURE_MS = 60 * SECOND
 MAX_BYTES = 64 * 1024
 DIMENSIONS = {
-    "clicks": ("campaign", "channel", "variant"),
+    "clicks": ("campaign", "channel", "variant", "creative"),
     "sessions": ("campaign", "channel", "variant"),
     "tickets": ("channel", "team"),
 }

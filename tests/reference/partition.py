@@ -31,7 +31,14 @@ from tests.reference.model import (
 )
 from tests.reference.sessions import SessionTruth, count_session, sessions_from
 from tests.reference.sessions import key_of as session_key
-from tests.reference.tickets import Settled, TicketTruth, count_ticket, settle, ticket_of
+from tests.reference.tickets import (
+    Settled,
+    TicketTruth,
+    comes_too_late,
+    count_ticket,
+    settle,
+    ticket_of,
+)
 
 
 class Book(Protocol):
@@ -43,7 +50,7 @@ class Book(Protocol):
     def take(self, event: Event, watermark: int) -> bool:
         """Counts the event, or tells that it is late."""
 
-    def count(self, live: Cells, settled: Cells) -> None:
+    def count(self, live: Cells, settled: Cells, watermark: int) -> None:
         """Adds up what there is and what has settled of it."""
 
 
@@ -65,7 +72,7 @@ class ClickBook:
         self.events.append(event)
         return True
 
-    def count(self, live: Cells, settled: Cells) -> None:
+    def count(self, live: Cells, settled: Cells, watermark: int) -> None:
         """Every event in its own buckets and in the counters."""
         for click in map(click_of, self.events):
             add(live, click.t, click.dims, click.fields(), self.rules.timezone, (ALL, *SIZES))
@@ -106,7 +113,7 @@ class SessionBook:
         visitor.sessions = found
         return True
 
-    def count(self, live: Cells, settled: Cells) -> None:
+    def count(self, live: Cells, settled: Cells, watermark: int) -> None:
         """Sessions where they began, counters by each event's own dimensions."""
         zone = self.rules.timezone
         for visitor in self.visitors.values():
@@ -169,20 +176,26 @@ class TicketBook:
         self.events.append(event)
         if near:
             ticket = near[-1]
+            if comes_too_late(event, ticket.events, ticket.settled, watermark):
+                return True
             ticket.events.append(event)
             ticket.truth = ticket_of(ticket.events, self.rules, ticket.settled)
         else:
             runs.append(_Ticket([event], ticket_of([event], self.rules, Settled())))
         return True
 
-    def count(self, live: Cells, settled: Cells) -> None:
-        """The three figures of each ticket, counters by each event's own dimensions."""
+    def count(self, live: Cells, settled: Cells, watermark: int) -> None:
+        """The three figures of each ticket, the backlog, counters by each event's dimensions."""
         zone = self.rules.timezone
         for ticket in self.all():
             truth, fixed = ticket.truth, ticket.settled
             parts = (truth.first_resolution, truth.latest_resolution, truth.first_response)
             count_ticket(live, zone, *parts)
             count_ticket(settled, zone, fixed.resolution, fixed.latest, fixed.answer)
+            newest = max(event.t for event in ticket.events)
+            if truth.now.is_open and newest + self.rules.ticket_retention_ms >= watermark:
+                add(live, truth.now.since_ms, truth.now.dims, {"still_open": 1}, zone)
+                add(live, 0, truth.now.dims, truth.now.fields(), zone, (ALL,))
         for event in self.events:
             dims = event.dims(DIMENSIONS["tickets"])
             add(live, event.t, dims, {f"{event.type}_total": 1}, zone, (ALL,))
@@ -300,8 +313,8 @@ def partition_truth(
         log.book.settle(settle_clock_ms - rules.allowed_lateness_ms)
     live: Cells = {}
     settled: Cells = {}
-    log.book.count(live, settled)
     clock = log.clock or 0
+    log.book.count(live, settled, clock - rules.allowed_lateness_ms)
     known = log.clock is not None
     end_clock = max(clock, settle_clock_ms or clock)
     watermark = end_clock - rules.allowed_lateness_ms

@@ -2,7 +2,8 @@
 
 A figure may rest only on what happened up to the instant at which it settles. So whatever arrives
 in time gives the same answer in any order: the first resolution looks at the history up to the end
-of its reopen window, the first response at the history up to that contact.
+of its reopen window, the first response at the history up to that contact. What a ticket is now
+(open, and awaiting its customer) is what its whole history comes to.
 """
 
 from collections.abc import Iterable
@@ -21,7 +22,8 @@ from tests.reference.model import (
     read_all,
 )
 
-Key = tuple[int, int, str]
+NEVER = 10**18
+Key = tuple[int, int, str, str, str, int]
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,27 @@ class Settled:
     passed: set[Key] = field(default_factory=set)
     """Contacts by agents that the watermark has passed and that were no answer then."""
 
+    @property
+    def over(self) -> bool:
+        """Whether no resolution can come of the ticket any more."""
+        if self.resolution is None:
+            return False
+        return self.resolution.opened_ms is None or self.latest is not None
+
+
+@dataclass(frozen=True)
+class Now:
+    """What a ticket is now."""
+
+    is_open: bool
+    awaits_customer: bool
+    since_ms: int
+    dims: Dims
+
+    def fields(self) -> dict[str, int]:
+        """What it adds to the backlog, which knows no time."""
+        return {"open": int(self.is_open), "awaiting": int(self.awaits_customer)}
+
 
 @dataclass(frozen=True)
 class TicketTruth:
@@ -94,6 +117,7 @@ class TicketTruth:
     first_resolution: Resolution | None
     latest_resolution: Latest | None
     first_response: Answer | None
+    now: Now
 
     @property
     def incomplete(self) -> bool:
@@ -102,8 +126,15 @@ class TicketTruth:
 
 
 def key_of(event: Event) -> Key:
-    """The order of ticket events: by time, then by type, then by id."""
-    return (event.t, TYPES["tickets"].index(event.type), event.id)
+    """The order of ticket events: by time, then by type, then by what they say.
+
+    Where they say the same, their order makes no difference.
+    """
+    by = event.get("by") or "" if event.type == "contact" else ""
+    channel, team = event.dims(DIMENSIONS["tickets"])
+    told = event.instant("opened_at")
+    rank = TYPES["tickets"].index(event.type)
+    return (event.t, rank, by, channel, team, NEVER if told is None else told)
 
 
 def tickets_of(events: Iterable[Json], rules: Rules) -> list[TicketTruth]:
@@ -127,7 +158,26 @@ def ticket_of(events: list[Event], rules: Rules, settled: Settled) -> TicketTrut
     latest = settled.latest or (_latest_resolution(history, first, rules) if first else None)
     answer = settled.answer or _first_response(history, first, settled)
     opened = first.opened_ms if first else _opening(history)
-    return TicketTruth(history[0].owner, opened, first, latest, answer)
+    return TicketTruth(history[0].owner, opened, first, latest, answer, _now(history, opened))
+
+
+def _now(history: list[Event], opened: int | None) -> Now:
+    """Plays the whole history: only `opened` and `reopened` open again what was closed."""
+    is_open, awaits = True, False
+    for event in history:
+        if event.type in ("opened", "reopened"):
+            is_open = True
+        elif event.type in ("resolved", "closed"):
+            is_open = False
+        awaits = is_open and event.type == "awaiting_customer"
+    since = history[0].t if opened is None else opened
+    return Now(is_open, awaits, min(since, history[-1].t), _dims_at(history, history[-1]))
+
+
+def comes_too_late(event: Event, history: list[Event], settled: Settled, watermark: int) -> bool:
+    """Whether an event changes nothing: its ticket is over, and later events have passed."""
+    passed = [other.t for other in history if other.t < watermark]
+    return settled.over and event.t < watermark and max(passed, default=event.t - 1) >= event.t
 
 
 def _opening(history: list[Event]) -> int | None:

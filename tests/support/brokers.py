@@ -33,14 +33,16 @@ KAFKA_VERSION = "4.1.0"
 KAFKA_KINDS = ("docker", "apache", "embedded")
 _POM = Path(__file__).parent / "kafka" / "pom.xml"
 
+_LISTENERS = """\
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+"""
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={logs}
 auto.create.topics.enable=false
 num.partitions=1
@@ -76,8 +78,7 @@ def _embedded_kafka(keeper: Keeper) -> Service:
 
 
 def _apache_kafka(keeper: Keeper) -> Service:
-    _require_java()
-    server = ApacheKafka(_fetch_jars())
+    server = ApacheKafka(fetch_kafka())
     return LocalService("apache", f"Apache Kafka {KAFKA_VERSION}", server, keeper)
 
 
@@ -128,10 +129,10 @@ class ApacheKafka(LocalServer):
     def command(self, host: str, port: int) -> Sequence[str]:
         properties = self._home / "server.properties"
         if not properties.exists():
+            controller = free_port()
             properties.write_text(
-                _PROPERTIES.format(
-                    host=host, port=port, controller=free_port(), logs=self._home / "logs"
-                )
+                self.listeners(host, port, controller)
+                + _PROPERTIES.format(controller=controller, logs=self._home / "logs")
             )
             cluster_id = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode()[:22]
             self._format(cluster_id, properties)
@@ -142,6 +143,14 @@ class ApacheKafka(LocalServer):
         writer.close()
         return await _lists_itself(f"{host}:{port}")
 
+    def listeners(self, host: str, port: int, controller: int) -> str:
+        """Where it listens, in its own words."""
+        return _LISTENERS.format(host=host, port=port, controller=controller)
+
+    def format_options(self) -> Sequence[str]:
+        """What its storage is told when it is made."""
+        return ()
+
     def forget(self) -> None:
         shutil.rmtree(self._home, ignore_errors=True)
 
@@ -151,6 +160,7 @@ class ApacheKafka(LocalServer):
                 *self._java("-Xmx128m"),
                 "kafka.tools.StorageTool",
                 *("format", "-t", cluster_id, "-c", str(properties)),
+                *self.format_options(),
             ],
             capture_output=True,
             text=True,
@@ -208,8 +218,9 @@ def cache_folder() -> Path:
     return folder
 
 
-def _fetch_jars() -> Path:
+def fetch_kafka() -> Path:
     """The folder of Kafka's jars, fetched by Maven once. Raises MissingError."""
+    _require_java()
     digest = hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]
     jars = cache_folder() / f"kafka-{KAFKA_VERSION}-{digest}"
     with (cache_folder() / "lock").open("w") as lock:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from enum import Enum
 
-from stream.engine.log import LogError, Sink
+from stream.engine.log import Appended, LogError, Sink
 
 
 class Fault(Enum):
@@ -60,7 +60,7 @@ class MemoryLog:
     async def stop(self) -> None:
         pass
 
-    async def append(self, partition: int, record: bytes, check: Callable[[], None]) -> int:
+    async def append(self, partition: int, record: bytes, check: Callable[[], None]) -> Appended:
         check()
         await asyncio.sleep(0)
         if self.between and (action := self.between.popleft()):
@@ -76,7 +76,7 @@ class MemoryLog:
             offset = log.put(record)
         if fault is Fault.LATE:
             log.late.append(record)
-        return offset
+        return Appended(offset)
 
     async def read(self, partition: int, start: int, end: int, sink: Sink) -> None:
         log = self.partitions[partition]

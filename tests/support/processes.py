@@ -1,11 +1,14 @@
 """Running `stream …` as a process of its own, and making sure that nothing of it is left."""
 
+import atexit
 import os
 import signal
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from stream.demo.local import spawn
@@ -28,6 +31,7 @@ class StreamProcess:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("STREAM_")}
         path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
         environment = {**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", _MARK: self._mark}
+        environment["XDG_STATE_HOME"] = state_home()
         environment.update(env)
         with log.open("ab") as output:
             command = [sys.executable, "-m", "stream", *args]
@@ -112,6 +116,14 @@ class StreamProcess:
 
     def __str__(self) -> str:
         return " ".join(("stream", *self.args))
+
+
+@cache
+def state_home() -> str:
+    """Where the processes of this run keep the key of ids: one for all, gone with the run."""
+    folder = tempfile.TemporaryDirectory(prefix="test-state-")
+    atexit.register(folder.cleanup)
+    return folder.name
 
 
 def marked_processes(mark: str) -> dict[int, str]:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ async def prometheus(
     rules: Sequence[Path] = (),
     *,
     interval: str = SCRAPE,
+    external_labels: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Scrapes these jobs (name -> host:port); yields a client of its API once that answers."""
     if shutil.which("prometheus") is None:
@@ -31,6 +33,7 @@ async def prometheus(
             "scrape_interval": interval,
             "scrape_timeout": interval,
             "evaluation_interval": interval,
+            "external_labels": dict(external_labels),
         },
         "rule_files": [str(path) for path in rules],
         "scrape_configs": [

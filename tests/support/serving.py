@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from stream.live.launch_book import LaunchBook
 from stream.live.view import View
 from stream.serve.server import Parts
 from stream.settings import Settings, load_settings
@@ -18,12 +19,14 @@ def settings_of(**given: Any) -> Settings:
 class Served:
     """Endpoints and a client; `now_ms` is their wall clock."""
 
-    def __init__(self, view: View, settings: Settings | None = None) -> None:
+    def __init__(
+        self, view: View, settings: Settings | None = None, book: LaunchBook | None = None
+    ) -> None:
         self.now_ms = NOW_MS
         self.store_up = True
         self.view = view
         self.parts = Parts(
-            view, settings or settings_of(), self._store_answers, lambda: self.now_ms
+            view, settings or settings_of(), self._store_answers, lambda: self.now_ms, book
         )
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.parts.app()), base_url="http://served"

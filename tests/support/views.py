@@ -59,6 +59,14 @@ class HandMade:
         self._add(source, (Size.ALL, 0, labels), values, settled=False)
         return self
 
+    def minutes(self, source: Source, from_ms: int, to_ms: int) -> list[tuple[int, Labels, Values]]:
+        """What was counted live in each minute between two instants."""
+        return [
+            (start_ms, labels, live)
+            for (size, start_ms, labels), (live, _) in self._cells[source.topic].items()
+            if size == Size.M1 and from_ms <= start_ms < to_ms
+        ]
+
     async def view(self, **info: object) -> View:
         """The view, heard of just now; `info` goes into every partition's state."""
         view = View()

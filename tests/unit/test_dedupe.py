@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED, Dedupe, IdTable
+from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED, Dedupe
+from stream.core.hashing import hash_texts
+from stream.core.idtable import NOWHERE, IdLog, IdTable
 from stream.core.run import Run
 
 T0 = 1_760_000_000_000
@@ -15,14 +17,14 @@ T0 = 1_760_000_000_000
 
 def judge(dedupe, events):
     """One run of (id, event time, clock), judged and remembered as a partition does."""
-    ids = [event[0] for event in events]
+    hashes = hash_texts([event[0] for event in events])
     times = np.array([event[1] for event in events], np.int64)
     clocks = np.array([event[2] for event in events], np.int64)
-    judged = dedupe.judge(ids, times, clocks)
+    judged = dedupe.judge(hashes, times, clocks)
     run = Run(
-        ids,
-        times.tolist(),
-        clocks.tolist(),
+        events,
+        times,
+        clocks,
         0,
         judged.verdicts,
         judged.repeats,
@@ -31,7 +33,7 @@ def judge(dedupe, events):
     for _ in run.accepted():
         pass
     fresh = judged.verdicts == FRESH
-    dedupe.remember(judged.hashes[fresh], times[fresh], int(clocks[-1]))
+    dedupe.remember(hashes[fresh], times[fresh])
     return judged.verdicts.tolist()
 
 
@@ -112,37 +114,75 @@ def test_the_horizon_held_shrinks_by_the_oldest_sixteenth():
     assert play(dedupe, [("new", T0 + 9, clock_ms)]) == [UNCHECKED]
 
 
-@pytest.mark.parametrize("max_ids", [1, 16, 100, 2_000])
+@pytest.mark.parametrize("max_ids", [1, 16, 100, 2_000, 200_000])
 def test_ids_and_memory_are_bounded(max_ids):
     dedupe = Dedupe(10**9, max_ids)
     for block in range(40):
-        events = [(f"{block}-{n}", T0 + block, T0 + block) for n in range(max(50, max_ids // 3))]
+        events = [(f"{block}-{n}", T0 + block, T0 + block) for n in range(max(50, max_ids // 8))]
         play(dedupe, events)
-    assert len(dedupe._ids._keys) <= max(1024, 4 * max(16, max_ids))
+        list(dedupe.drain(T0 + block))
+        assert len(dedupe) <= max_ids + max_ids // 8 + max(50, max_ids // 8)
+    held = sum(table.nbytes for table in dedupe._tables)
+    assert held <= 6 * max(3 << 16, 5 * max_ids)
 
 
 def test_ids_take_about_32_bytes_each_when_as_many_are_held_as_may_be():
-    table, size = IdTable(500_000), 250_000  # two million fill their table as far
-    hashes = np.random.default_rng(1).integers(1, 2**64, 2 * size, np.uint64)
-    for at in range(0, 2 * size, 10_000):  # the older half may be forgotten as it goes
-        times = np.full(10_000, at, np.int64)
-        table.insert(hashes[at : at + 10_000], times, at + 10_000 - size)
-    assert table.nbytes <= 34 * size
-    last = hashes[size:]
-    assert (table.times_of(last) >= size).all()
+    most, at_ms = 500_000, T0
+    dedupe, rng = Dedupe(10**9, most), np.random.default_rng(1)
+    for _ in range(3 * most // 5_000):
+        hashes = rng.integers(1, 2**64, min(5_000, dedupe.room), np.uint64)
+        at_ms += 1
+        dedupe.remember(hashes, np.full(len(hashes), at_ms))
+        entries = sum(len(raw) for _, raw in dedupe.drain(at_ms) if raw)
+        assert entries == 16 * len(hashes)
+    tables = sum(table.nbytes for table in dedupe._tables)
+    assert tables / len(dedupe) + 16 <= 36
 
 
-def test_the_table_finds_what_was_put_in_and_nothing_else_while_it_grows():
-    rng, table, held = np.random.default_rng(7), IdTable(10**6), {}
-    for round_ in range(12):
-        hashes = rng.integers(1, 2**64, 700, np.uint64)
-        hashes[:50] = hashes[0] + np.arange(50, dtype=np.uint64) * np.uint64(1 << 20)  # rivals
-        table.insert(hashes, np.full(700, round_, np.int64), 0)
-        held.update(dict.fromkeys(hashes.tolist(), round_))
-    known = np.array(list(held), np.uint64)
-    assert table.times_of(known).tolist() == list(held.values())
-    assert (table.times_of(rng.integers(1, 2**64, 5_000, np.uint64)) < 0).all()
-    assert len(table) == len(held)
+def table_of(rounds, rng, *, rivals):
+    """A table and its log, filled in rounds, with what is to be found in it."""
+    log, held = IdLog(), {}
+    table = IdTable(log, 1 << 14, 0)
+    for _ in range(rounds):
+        hashes = rng.integers(1, 2**64, 400, np.uint64)
+        if rivals:  # all want one bucket, and some have one tag too
+            hashes[:60] = np.uint64(7 << 52) + np.arange(60, dtype=np.uint64) * np.uint64(1 << 14)
+        log.append(hashes, np.full(400, 5))
+        table.insert(hashes, log.end - 400)
+        held.update({h: log.end - 400 + i for i, h in enumerate(hashes.tolist())})
+    return table, held
+
+
+@pytest.mark.parametrize("rivals", [False, True])
+def test_the_table_finds_what_was_put_in_last_and_nothing_else(rivals):
+    rng = np.random.default_rng(7)
+    table, held = table_of(12, rng, rivals=rivals)
+    assert table.find(np.array(list(held), np.uint64)).tolist() == list(held.values())
+    assert (table.find(rng.integers(1, 2**64, 5_000, np.uint64)) == NOWHERE).all()
+    assert table.room == (1 << 13) - len(held)
+
+
+def test_of_equal_ids_in_one_run_the_last_one_stays():
+    log = IdLog()
+    table = IdTable(log, 1 << 14, 0)
+    hashes = np.array([9, 9, 1 << 60, 9], np.uint64)
+    log.append(hashes, np.arange(4))
+    table.insert(hashes, 0)
+    assert table.find(np.array([9, 1 << 60, 8], np.uint64)).tolist() == [3, 2, NOWHERE]
+
+
+def test_an_id_that_left_the_log_is_not_known_and_may_come_again():
+    log = IdLog()
+    table = IdTable(log, 1 << 14, 0)
+    one = np.array([77], np.uint64)
+    log.append(one, np.array([1]))
+    table.insert(one, 0)
+    log.seal()
+    log.drop(1)
+    assert table.find(one).tolist() == [NOWHERE]
+    log.append(one, np.array([2]))
+    table.insert(one, 1)
+    assert table.find(one).tolist() == [1]
 
 
 def test_what_was_drained_survives_a_restart_and_what_was_not_does_not():

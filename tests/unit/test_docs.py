@@ -10,11 +10,13 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import typer
 
+from stream.audit.meters import AuditMeters
 from stream.cli import app
 from stream.core.catalogue import CLICKS, METRICS, SESSIONS, TICKETS, TOTALS, WINDOW_COUNTS
 from stream.core.durations import format_duration, parse_duration
 from stream.core.events import EVENTS, EventDecoder, Fault
 from stream.meters import Meters
+from stream.serve.change_gauges import FAMILIES as CHANGES
 from stream.settings import Settings
 from tests.support.serving import Served
 from tests.support.views import HandMade
@@ -60,10 +62,14 @@ def test_the_metrics_page_is_what_the_catalogue_makes() -> None:
 def test_every_command_and_option_exists(path: Path) -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for line in code(path.read_text()):
-        if found := re.search(r"(?:^|\s|/)stream ([a-z]+)\b(.*)", line):
+        if found := re.search(r"(?:^|\s|/)stream ([a-z]+(?:-[a-z]+)*)\b(.*)", line):
             name, rest = found.groups()
             assert name in commands, line
-            options = {o for p in commands[name].params for o in (*p.opts, *p.secondary_opts)}
+            command, words = commands[name], rest.split()
+            if hasattr(command, "commands") and words:  # a group: the next word is its command
+                assert words[0] in command.commands, line
+                command = command.commands[words[0]]
+            options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
             given = set(re.findall(r"--[a-z][a-z-]*", rest.partition("#")[0]))
             assert given <= {*options, "--help"}, line
 
@@ -118,7 +124,8 @@ async def exported() -> set[str]:
     made = HandMade()
     made.count(CLICKS, ("spring", "email", "A"), {"impressions": 2, "clicks": 1})
     made.count(SESSIONS, ("spring", "email", "A"), {"sessions": 1, "active": 1}, settled=True)
-    made.count(TICKETS, ("chat", "billing"), {"resolved": 1}, settled=True)
+    made.count(TICKETS, ("chat", "billing"), {"resolved": 1, "still_open": 1}, settled=True)
+    made.total(TICKETS, ("chat", "billing"), {"open": 1})
     served = await Served(await made.view()).get("/metrics")
     names = set(re.findall(r"^# TYPE (\S+)", served.text, re.MULTILINE))
     for metric in METRICS.values():
@@ -126,8 +133,10 @@ async def exported() -> set[str]:
         names |= {metric.gauge, f"{stem}_p50_seconds", f"{stem}_p90_seconds"}
     names |= {f"engagement_window_{count.name}" for count in WINDOW_COUNTS}
     names |= {f"{total.name}_total" for total in TOTALS}
-    for family in Meters().registry.collect():
-        names |= {family.name, f"{family.name}_total"}
+    names |= CHANGES.keys()
+    for registry in (Meters().registry, AuditMeters().registry):
+        for family in registry.collect():
+            names |= {family.name, f"{family.name}_total"}
     return names
 
 

@@ -94,8 +94,3 @@ def test_definition() -> None:
     ]
     assert [*marks(*judged)] == [Mark.BAD, Mark.BAD, Mark.GOOD]
     assert "rebuild" in judged[1].advice
-
-
-def test_passwords_are_not_shown() -> None:
-    assert checks._safe("redis://:secret@host:6379/0") == "redis://host:6379/0"
-    assert checks._safe("rediss://user:se@cret@host/0") == "rediss://host/0"

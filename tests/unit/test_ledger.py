@@ -8,6 +8,7 @@ import pytest
 from stream.engine import ledger_records
 from stream.engine.ledger import Fenced, Ledger, LedgerError, Recovered
 from stream.engine.ledger_records import encode_claim
+from stream.engine.log import Sink
 from stream.errors import UserError
 from tests.support.memory_log import Fault, MemoryLog, MemoryPartition
 
@@ -113,7 +114,7 @@ async def test_only_one_flush_at_a_time(world: World) -> None:
     outcomes = await asyncio.gather(
         world.a.flush(0, {}, 0, 1), world.a.flush(0, {}, 0, 1), return_exceptions=True
     )
-    assert [type(outcome) for outcome in outcomes] == [type(None), LedgerError]
+    assert [type(outcome) for outcome in outcomes] == [int, LedgerError]
 
 
 # --- flushes that end badly ----------------------------------------------------------------------
@@ -303,7 +304,7 @@ async def test_what_is_held_is_void_after_a_reset(world: World) -> None:
     await world.a.flush(0, {b"a": b"1"}, 0, 1)
     held = world.a.release(0)
     await world.b.reset(0)
-    assert await world.a.claim(0, held) == Recovered({}, None, epoch=3)
+    assert await world.a.claim(0, held) == Recovered({}, None, epoch=3, version=3, voided=True)
 
 
 # --- rounds ------------------------------------------------------------------------------------
@@ -399,6 +400,104 @@ async def test_a_reset_makes_any_log_usable(world: World) -> None:
     assert (got.entries, got.next) == ({}, None)
     await world.a.flush(0, {b"c": b"1"}, 7, 8)
     assert (await world.b.claim(0)).entries == {b"c": b"1"}
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"?", b"\x93\x01\x02\xc4"])
+async def test_foreign_records_between_ours_are_passed_over(world: World, rubbish: bytes) -> None:
+    await world.a.claim(0)
+    world.records.append(rubbish)
+    await world.a.flush(0, dict.fromkeys([b"a", b"b", b"c"], b"1"), 0, 1)
+    world.records.append(rubbish)
+    got = await world.b.claim(0)
+    assert (got.entries, got.next) == (dict.fromkeys([b"a", b"b", b"c"], b"1"), 1)
+    world.records.append(rubbish)
+    await world.b.flush(0, {b"a": None}, 1, 2)
+    assert (await world.a.claim(0)).entries == dict.fromkeys([b"b", b"c"], b"1")
+
+
+async def test_what_follows_a_damaged_flush_is_counted_again(world: World) -> None:
+    await world.a.claim(0)
+    for at in range(4):
+        await world.a.flush(0, {b"a": b"%d" % at}, at, at + 1)
+    world.records[3] = world.records[3][:-1]
+    got = await world.b.claim(0)
+    assert (got.entries, got.next) == ({b"a": b"1"}, 2)
+    await world.b.flush(0, {b"a": b"3"}, 2, 4)
+    assert (await world.a.claim(0)).entries == {b"a": b"3"}
+
+
+async def test_a_claim_that_cannot_be_read_back_is_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.b.claim(0)
+    await world.b.flush(0, {b"a": b"1"}, 0, 1)
+    read = world.logs[0].read
+
+    async def damage_and_read(partition: int, start: int, end: int, sink: Sink) -> None:
+        world.records[-1] = b"?"
+        await read(partition, start, end, sink)
+
+    monkeypatch.setattr(world.logs[0], "read", damage_and_read)
+    with pytest.raises(LedgerError, match="cannot be read back"):
+        await world.a.claim(0)
+    assert world.a.release(0) is None
+
+
+async def test_each_flush_says_which_version_it_made(world: World) -> None:
+    assert (await world.a.claim(0)).version == 0
+    assert [await world.a.flush(0, {}, 0, 0) for _ in range(3)] == [1, 2, 3]
+    assert (await world.b.claim(0)).version == 3
+
+
+# --- a state in the place of another --------------------------------------------------------------
+
+
+async def test_a_state_that_is_replaced_is_all_there_is(world: World) -> None:
+    await world.a.claim(0)
+    await world.a.flush(0, {b"a": b"1", b"z": b"1"}, 0, 9)
+    await world.b.replace(0, dict.fromkeys([b"a", b"b", b"c"], b"2"), 5)
+    with pytest.raises(Fenced):
+        await world.a.flush(0, {b"a": b"3"}, 9, 10)
+    got = await world.a.claim(0)
+    assert (got.entries, got.next) == (dict.fromkeys([b"a", b"b", b"c"], b"2"), 5)
+    assert got.version > 1
+    await world.a.flush(0, {b"d": b"1"}, 5, 6)
+    await settle(world)
+    assert world.partitions[0].start == 3  # nothing before the replacement is needed
+    assert (await world.b.claim(0)).entries.keys() == {b"a", b"b", b"c", b"d"}
+
+
+async def test_a_log_of_something_else_can_be_replaced(world: World) -> None:
+    world.records.append(b"?")
+    await world.a.replace(0, {b"a": b"1"}, 3)
+    got = await world.b.claim(0)
+    assert (got.entries, got.next) == ({b"a": b"1"}, 3)
+
+
+async def test_half_a_replacement_changes_nothing(world: World) -> None:
+    await world.a.claim(0)
+    await world.a.flush(0, {b"a": b"1"}, 0, 1)
+    world.logs[1].faults.extend([Fault.NONE, Fault.NONE, Fault.LOST])
+    with pytest.raises(LedgerError):
+        await world.b.replace(0, dict.fromkeys([b"a", b"b", b"c"], b"2"), 5)
+    got = await world.a.claim(0)
+    assert (got.entries, got.next) == ({b"a": b"1"}, 1)
+    await world.b.replace(0, {b"a": b"2"}, 5)
+    assert (await world.a.claim(0)).entries == {b"a": b"2"}
+
+
+async def test_who_claims_amid_a_replacement_keeps_the_state(world: World) -> None:
+    await world.a.claim(0)
+    await world.a.flush(0, {b"a": b"1"}, 0, 1)
+
+    async def claim() -> None:
+        await world.a.claim(0)
+
+    world.logs[1].between.extend([None, None, claim])
+    with pytest.raises(Fenced):
+        await world.b.replace(0, dict.fromkeys([b"a", b"b", b"c"], b"2"), 5)
+    await world.a.flush(0, {b"b": b"1"}, 1, 2)
+    assert (await world.b.claim(0)).entries == {b"a": b"1", b"b": b"1"}
 
 
 async def test_records_of_another_worker_that_are_no_claims_are_passed_over(world: World) -> None:

@@ -220,8 +220,18 @@ def test_a_damaged_flush_is_refused() -> None:
 
 
 def test_after_a_fault_nothing_counts() -> None:
-    log = [encode_claim(A), b"?", *flush(A, 1, 0, 10, letters("a"))]
+    log = [encode_claim(A), foreign(9, FORMAT), *flush(A, 1, 0, 10, letters("a"))]
     assert read(log).entries == {}
+
+
+def test_foreign_records_in_a_ledger_are_passed_over_and_counted() -> None:
+    one, two = flush(A, 1, 0, 10, letters("abc"))
+    chain = read([encode_claim(A), one, None, b"", two, b"?"])
+    assert (chain.fault, chain.entries, chain.foreign) == (None, letters("abc"), 3)
+
+
+def test_a_cut_log_that_begins_with_a_foreign_record_is_refused() -> None:
+    assert read([b"?", *rounds()[3:]], start=2).fault == CUT_ANYWHERE
 
 
 # --- a fresh start -----------------------------------------------------------------------------

@@ -210,6 +210,25 @@ class LedgerMachine(RuleBasedStateMachine):
             assert claims[-1] == lease.nonce
         worker.owns = worker.owns and asked[0]
 
+    @rule(which=workers, step=st.integers(0, 3), faults=faults)
+    def replace(self, which: int, step: int, faults: list[Fault]) -> None:
+        """Somebody puts another state in its place, again and again until it succeeds."""
+        self.workers[which].log.faults.extend(faults)
+        self.workers[which].owns = False
+        self.run(self.do_replace(self.workers[which], ({b"a": b"r", b"b": b"r", b"c": b"r"}, step)))
+
+    async def do_replace(self, worker: Worker, state: State) -> None:
+        while True:
+            try:
+                await worker.ledger.replace(0, *state)  # type: ignore[arg-type]
+            except LedgerError:
+                continue
+            worker.log.faults.clear()
+            version = self.whole().version
+            self.confirmed[version] = state
+            self.believed[version] = [state]
+            return
+
     @rule(which=workers)
     def reset(self, which: int) -> None:
         self.run(self.workers[which].ledger.reset(0))
@@ -233,6 +252,11 @@ class LedgerMachine(RuleBasedStateMachine):
             claim = ledger_records.decode_claim(record)
             if ledger_records.claimant(record) is None or (claim and not claim.fresh):
                 records.append(record)
+
+    @precondition(lambda self: self.whole().next is not None)
+    @rule(record=st.sampled_from([b"", b"?", b"\x93\x01\x02\xc4"]))
+    def a_foreign_record_lands(self, record: bytes) -> None:
+        self.partition.put(record)
 
     @precondition(lambda self: self.partition.cuts)
     @rule(index=st.integers(0, 9))

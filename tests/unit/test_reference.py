@@ -599,7 +599,7 @@ def click(t: int, kind: str = "click", **fields: Any) -> Json:
 def test_clicks_count_in_every_size() -> None:
     events = [click(0, campaign="a", cost="0.5"), click(10 * S, "impression", campaign="a")]
     truth = prompt("clicks", events)
-    dims = ("a", NONE, NONE)
+    dims = ("a", NONE, NONE, NONE)
     assert truth.live[(ALL, 0, dims)] == {"impressions": 1, "clicks": 1, "cost_micros": 500_000}
     assert truth.live[(S10, T0, dims)] == {"clicks": 1, "cost_micros": 500_000}
     assert truth.live[(S10, T0 + 10 * S, dims)] == {"impressions": 1}
@@ -630,7 +630,7 @@ def test_duplicates_within_the_horizon() -> None:
     assert verdicts(truth)[-1] == "duplicate"
     truth = play("clicks", [(0, event), (horizon + 1, click(horizon + 1)), (horizon + 1, event)])
     assert verdicts(truth)[-1] == "unchecked"
-    assert truth.live[(ALL, 0, (NONE, NONE, NONE))]["clicks"] == 3
+    assert truth.live[(ALL, 0, (NONE,) * 4)]["clicks"] == 3
 
 
 def test_older_than_the_horizon_is_unchecked_though_new() -> None:

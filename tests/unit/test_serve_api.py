@@ -153,7 +153,7 @@ async def test_catalogue_lists_every_metric() -> None:
     assert [metric["name"] for metric in body["metrics"]] == list(METRICS)
     ctr = body["metrics"][0]
     assert ctr.items() >= {"unit": "ratio", "numerator": "clicks", "states": ["live"]}.items()
-    assert ctr["dimensions"] == ["campaign", "channel", "variant"]
+    assert ctr["dimensions"] == ["campaign", "channel", "variant", "creative"]
     assert body["windows"] == ["1m", "5m", "15m", "1h", "24h", "7d", "30d"]
 
 
@@ -238,13 +238,16 @@ async def test_pages_have_a_strict_policy_and_nothing_inline(path: str) -> None:
     page = await one.client.get(path)
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert page.headers["content-security-policy"].startswith("default-src 'self'; ")
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; ")
     assert "unsafe" not in page.headers["content-security-policy"]
     assert page.headers["x-content-type-options"] == "nosniff"
     found = Found(page.text)
     assert found.inline == []
     assert "%3Cscript" not in page.text
     for link in found.links:
+        if link.startswith("#"):
+            assert f'id="{link[1:]}"' in page.text
+            continue
         assert link.startswith("/"), link
         assert (await one.client.get(link)).status_code == 200
 

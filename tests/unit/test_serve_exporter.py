@@ -190,6 +190,63 @@ async def test_counters_and_who_is_among_them() -> None:
     assert at(samples, "engagement_ticket_events_total", team="new", type="opened") == 2
 
 
+async def test_the_backlog_by_level() -> None:
+    made = HandMade()
+    for labels, waits, age_ms in (
+        (("chat", "billing"), 1, 120_000),
+        (("mail", "billing"), 0, 3 * DAY_MS),
+        (("mail", "sales"), 0, 60_000),
+    ):
+        made.total(TICKETS, labels, {"open": 2, "awaiting": waits})
+        made.count(TICKETS, labels, {"still_open": 1}, at_ms=NOW_MS - age_ms)
+        made.count(TICKETS, labels, {"still_open": 1}, at_ms=NOW_MS)
+    made.total(TICKETS, ("mail", "idle"), {"opened_total": 1})
+    samples = await scrape(Served(await made.view()))
+    team = {"level": "team", "team": "billing"}
+    assert at(samples, "engagement_open_tickets", level="total") == 6
+    assert at(samples, "engagement_open_tickets", **team) == 4
+    assert at(samples, "engagement_awaiting_tickets", **team) == 1
+    assert at(samples, "engagement_awaiting_tickets", level="team", team="sales") == 0
+    assert at(samples, "engagement_open_tickets", level="team", team="idle") is None
+    age = "engagement_oldest_open_ticket_age_seconds"
+    for labels in ({"level": "total"}, team):
+        seconds = at(samples, age, **labels)
+        assert seconds is not None
+        assert 3 * 86_400 <= seconds <= 3 * 86_400 + 3_600
+    assert at(samples, age, level="team", team="sales") == pytest.approx(60, abs=10)
+
+
+async def test_without_open_tickets_their_total_is_nothing_and_has_no_age() -> None:
+    samples = await scrape(Served(await HandMade().view()))
+    assert at(samples, "engagement_open_tickets", level="total") == 0
+    assert at(samples, "engagement_awaiting_tickets", level="total") == 0
+    assert "engagement_oldest_open_ticket_age_seconds" not in names(samples)
+
+
+async def test_teams_beyond_the_cap_are_one_in_the_backlog_too() -> None:
+    made = HandMade()
+    for i in range(200):
+        made.total(TICKETS, ("chat", f"t{i:03}"), {"open": 1})
+        made.count(TICKETS, ("chat", f"t{i:03}"), {"still_open": 1}, at_ms=NOW_MS - i * 60_000)
+    samples = await scrape(Served(await made.view(), settings_of(metrics_max_series=400)))
+    teams = {
+        dict(labels)["team"]: value
+        for (name, labels), value in samples.items()
+        if name == "engagement_open_tickets" and ("level", "team") in labels
+    }
+    assert 1 < len(teams) < 200
+    assert sum(teams.values()) == at(samples, "engagement_open_tickets", level="total") == 200
+    assert teams["(other)"] > 1
+    age = "engagement_oldest_open_ticket_age_seconds"
+    oldest = {
+        dict(labels)["team"]: value
+        for (name, labels), value in samples.items()
+        if name == age and ("level", "team") in labels
+    }
+    assert oldest.keys() == teams.keys()
+    assert max(oldest.values()) == at(samples, age, level="total")
+
+
 async def test_what_left_every_window_is_gone() -> None:
     served = Served(await launch().view())
     campaigns = {dict(labels).get("campaign") for _, labels in await scrape(served)}

@@ -349,8 +349,8 @@ def test_the_simulator_comes_last_and_backfills_only_once() -> None:
     ]
     simulator = stages[1][0]
     assert simulator.command[3:] == (
-        *("simulate", "--scenario", "mixed", "--rate", "12.5", "--seed", "5"),
-        *("--backfill", "15m"),
+        *("simulate", "--scenario", "launches", "--rate", "12.5", "--seed", "5"),
+        *("--backfill", "2850m"),
     )
     assert simulator.again == simulator.command[:-2]
     assert [len(stage) for stage in stages_of(DemoOptions(events=False))] == [2]

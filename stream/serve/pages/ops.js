@@ -1,97 +1,168 @@
-// The ops screen: all traffic, campaigns and teams, from the live feed.
+// The ops room: asks for the board twice a second, draws what changed, and keeps the address true.
 
-import { chooseWindow, count, fill, follow, Freshness, interval, NO_VALUE, shown, tile } from "./common.js";
+import "./ops-text.js";
+import { addressWith, clock, element, name, startPage, t, write } from "./common.js";
+import { showAlerts, showMovers, showPartitions, showTeams } from "./panels.js";
+import { Tile } from "./tile.js";
+import { startWall, wallOf } from "./wall.js";
 
-const TILES = [
-  ["ctr", "Click-through rate"], ["bounce_rate", "Bounce rate"], ["conversion_rate", "Conversion rate"],
-  ["pages_per_session", "Pages per session"], ["session_duration", "Session duration"],
-  ["fcr", "First-contact resolution"],
-];
-const TICKETS = new Set(["fcr", "first_response_time", "first_resolution_time", "resolution_time"]);
-const TICKET_WINDOW = "24h";
+const TICK_MS = 500;
+const SLOW_MS = 5000;
+const PATIENCE_MS = 4000;
+const WINDOWS = ["5m", "15m", "1h", "24h"];
+const DIMENSIONS = ["campaign", "channel", "variant", "team"];
+const NAMES = ["active_sessions", "ctr", "bounce_rate", "conversion_rate", "fcr", "tickets_waiting"];
 
-const rows = new Map();
-const place = (name) => document.getElementById(name);
-const freshness = new Freshness(place("freshness"));
-let windowName = "5m";
-let active = null;
-let drawing = false;
+const place = (id) => document.getElementById(id);
+const wall = wallOf(new URLSearchParams(location.search));
+const tiles = new Map(NAMES.map((one) => [one, new Tile(one)]));
+const known = new Map(DIMENSIONS.map((dimension) => [dimension, []]));
+let slice = readSlice();
+let asking = false;
+let slowAt = -Infinity;
 
-const key = (metric, window, labels) => JSON.stringify([metric, window, Object.entries(labels)]);
-const span = (metric) => (TICKETS.has(metric) ? TICKET_WINDOW : windowName);
-const row = (metric, labels) => rows.get(key(metric, span(metric), labels));
+const page = startPage({ draw });
+document.title = t("title");
+place("tiles").append(...[...tiles.values()].map((tile) => tile.element));
+offerWindows();
+offerFilters();
+if (wall.on) startWall(wall, (campaign, turn) => turnTo({ ...slice, campaign: [campaign] }, turn));
+showSlice();
+setInterval(tick, TICK_MS);
+document.addEventListener("visibilitychange", tick);
+addEventListener("popstate", () => turnTo(readSlice()));
+tick();
 
-function names(dimension, metrics) {
-  const sizes = new Map();
-  for (const { metric, window, labels, denominator } of rows.values()) {
-    if (metrics.includes(metric) && window === span(metric) && labels[dimension] !== undefined) {
-      sizes.set(labels[dimension], (sizes.get(labels[dimension]) ?? 0) + denominator);
+function readSlice() {
+  const asked = new URLSearchParams(location.search);
+  const window = asked.get("window");
+  return {
+    window: WINDOWS.includes(window) ? window : "1h",
+    ...Object.fromEntries(DIMENSIONS.map((dimension) => [dimension, asked.getAll(dimension).filter(Boolean)])),
+  };
+}
+
+function draw(heard, message) {
+  const status = heard === "snapshot" ? message.status : heard === "status" ? message : null;
+  if (status) showPartitions(status);
+  if (heard === "delta" || heard === "resumed") tick();
+}
+
+async function tick() {
+  for (const tile of tiles.values()) tile.age();
+  if (wall.on) write(place("clock"), clock(Date.now()));
+  if (asking || page.paused || document.visibilityState === "hidden") return;
+  asking = true;
+  const asked = slice;
+  try {
+    const board = await ask("board", { window: asked.window, ...filters(asked) });
+    if (asked === slice && !page.paused) showBoard(board);
+    if (performance.now() - slowAt >= SLOW_MS) {
+      slowAt = performance.now();
+      const by = asked.campaign.length === 1 ? "channel" : "campaign";
+      const [movers, alerts] = await Promise.all([ask("movers", { by, ...filters(asked) }), ask("alerts", {})]);
+      if (asked === slice && !page.paused) {
+        showMovers(movers);
+        showAlerts(alerts);
+      }
     }
-  }
-  return [...sizes].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([name]) => name);
-}
-
-function draw() {
-  drawing = false;
-  place("tiles").replaceChildren(
-    tile("Active sessions", count(active), "interacted in the last 5 minutes"),
-    ...TILES.map(([metric, title]) => {
-      const total = row(metric, {});
-      return tile(title, shown(metric, total), total && `of ${count(total.denominator)} in ${span(metric)}`, interval(total));
-    }),
-  );
-  fill(place("campaigns"), names("campaign", ["ctr", "conversion_rate"]).map((campaign) => {
-    const at = (metric) => row(metric, { campaign });
-    return [
-      [campaign, `/launch/${encodeURIComponent(campaign)}`],
-      count(at("ctr")?.denominator), shown("ctr", at("ctr")), count(at("conversion_rate")?.denominator),
-      shown("bounce_rate", at("bounce_rate")), shown("conversion_rate", at("conversion_rate")),
-    ];
-  }), 6);
-  fill(place("teams"), names("team", ["fcr", "first_response_time"]).map((team) => {
-    const at = (metric) => row(metric, { team });
-    return [
-      [team, null], count(at("fcr")?.denominator), shown("fcr", at("fcr")),
-      shown("first_response_time", at("first_response_time")), shown("resolution_time", at("resolution_time")),
-    ];
-  }), 5);
-}
-
-function later() {
-  if (!drawing) {
-    drawing = true;
-    requestAnimationFrame(draw);
+  } catch {
+    // the server is away: tiles grow old by themselves, and the next tick asks again
+  } finally {
+    asking = false;
   }
 }
 
-function take(message) {
-  for (const gone of message.gone ?? []) rows.delete(key(gone.metric, gone.window, gone.labels));
-  for (const line of message.rows) rows.set(key(line.metric, line.window, line.labels), line);
-  active = message.active_sessions;
-  later();
+async function ask(what, parameters) {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(parameters)) for (const one of [value].flat()) query.append(key, one);
+  const response = await fetch(`/api/v1/${what}?${query}`, { signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (!response.ok) throw new Error(`the API answered ${response.status}`);
+  return response.json();
 }
 
-function status({ partitions }) {
-  const groups = new Map();
-  let lag = 0;
-  for (const partition of partitions) {
-    groups.set(partition.status, (groups.get(partition.status) ?? 0) + 1);
-    lag += partition.lag ?? 0;
+function filters(from) {
+  return Object.fromEntries(DIMENSIONS.map((dimension) => [dimension, from[dimension]]));
+}
+
+function showBoard(board) {
+  for (const tile of board.tiles) tiles.get(tile.name)?.show(tile, board.at);
+  showTeams(board.teams, board.at);
+  offerTeams(board.teams);
+}
+
+// --- what is shown, and the address that reproduces it ---
+
+function turnTo(next, turn = "") {
+  slice = next;
+  slowAt = -Infinity;
+  showSlice(turn);
+  tick();
+}
+
+function choose(changes) {
+  const next = { ...slice, ...changes };
+  history.pushState(null, "", addressWith({ ...changes }));
+  turnTo(next);
+  page.say(t("shown", { names: [t(`window.${next.window}`), ...chosen(next)].join(", ") }));
+}
+
+function chosen(from) {
+  return DIMENSIONS.flatMap((dimension) => from[dimension]);
+}
+
+function showSlice(turn = "") {
+  const names = chosen(slice);
+  place("slice").replaceChildren(...(names.length ? names.map(name) : [t("all.traffic")]), turn && element("small", {}, turn));
+  for (const button of place("windows").children) button.setAttribute("aria-pressed", String(button.value === slice.window));
+  for (const select of place("filters").querySelectorAll("select")) select.replaceChildren(...options(select.name, []));
+}
+
+function offerWindows() {
+  const buttons = WINDOWS.map((value) => element("button", { type: "button", className: "button", value }, t(`window.${value}`)));
+  for (const button of buttons) button.addEventListener("click", () => choose({ window: button.value }));
+  place("windows").append(...buttons);
+}
+
+function options(dimension, values) {
+  if (values.length) known.set(dimension, values);
+  const current = slice[dimension];
+  const listed = [...new Set([...known.get(dimension), ...(current.length === 1 ? current : [])])];
+  const made = [element("option", { value: "" }, t(`all.${dimension}`)), ...listed.map((value) => element("option", { value: `=${value}` }, value))];
+  if (current.length > 1) made.push(element("option", { value: "several" }, t("some", { n: current.length })));
+  const wanted = current.length > 1 ? "several" : current.length ? `=${current[0]}` : "";
+  for (const option of made) option.selected = option.value === wanted;
+  return made;
+}
+
+function offerFilters() {
+  if (wall.on) return;
+  for (const dimension of DIMENSIONS) {
+    const select = element("select", { name: dimension }, ...options(dimension, []));
+    select.addEventListener("change", () => {
+      if (select.value !== "several") choose({ [dimension]: select.value ? [select.value.slice(1)] : [] });
+    });
+    if (dimension !== "team") select.addEventListener("focus", () => offerValues(select));
+    place("filters").append(element("label", { className: "field" }, element("span", {}, t(dimension)), select));
   }
-  const parts = [...groups].map(([name, n]) => `${n} ${name}`);
-  place("partitions").textContent = parts.length ? `${parts.join(", ")} · ${count(lag)} records behind` : NO_VALUE;
+  place("filters").addEventListener("submit", (event) => event.preventDefault());
+  for (const select of place("filters").querySelectorAll("select")) if (select.name !== "team") offerValues(select);
 }
 
-chooseWindow(place("windows"), (name) => {
-  windowName = name;
-  later();
-});
-follow(freshness, {
-  snapshot(message) {
-    rows.clear();
-    take(message);
-    status(message.status);
-  },
-  delta: take,
-  status,
-});
+// The values with the most traffic of the last day.
+async function offerValues(select) {
+  const asked = ["ctr", "conversion_rate"].map((metric) => ask("query", { metric, window: "24h", by: select.name, limit: 200 }));
+  try {
+    const rows = (await Promise.all(asked)).flatMap((answer) => answer.rows);
+    const values = [...new Set(rows.map((row) => row.labels[select.name]))].sort((a, b) => a.localeCompare(b));
+    if (JSON.stringify(values) !== JSON.stringify(known.get(select.name))) select.replaceChildren(...options(select.name, values));
+  } catch {
+    // asked again when somebody looks
+  }
+}
+
+function offerTeams(teams) {
+  const select = place("filters").querySelector("select[name=team]");
+  const values = teams.map((team) => team.team).sort((a, b) => a.localeCompare(b));
+  if (select && !slice.team.length && JSON.stringify(values) !== JSON.stringify(known.get("team"))) select.replaceChildren(...options("team", values));
+}

@@ -1,0 +1,1 @@
+"""The auditor: counts again what the workers have counted, and compares."""

@@ -1,0 +1,246 @@
+"""From the view's cells and the book's hours to what a launch has come to.
+
+A launch is read hour by hour, counted from its beginning: in minutes where all of the hour's are
+still kept, else in the book's slots of ten minutes, else (a history that was replayed faster than
+the book is written) in whatever hours and days of the calendar the view still has.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from stream.core.buckets import EPOCH_MAX_MS, Size
+from stream.core.catalogue import SOURCES, Source
+from stream.core.cells import Values
+from stream.core.launches import (
+    HOUR_MS,
+    HOURS,
+    KEPT_BY,
+    MINUTE_MS,
+    SLOT_MS,
+    Hour,
+    LaunchId,
+)
+from stream.core.launches import SOURCES as LAUNCHED
+from stream.launch.axis import WEEK
+from stream.launch.profile import Profile
+from stream.live.cover import cover
+from stream.live.launch_book import LaunchBook
+from stream.live.vectors import Labels, Vector
+from stream.live.view import View
+
+
+@dataclass(slots=True)
+class Sighting:
+    """When a channel was first and last seen, to within the cells' widths."""
+
+    first_ms: int
+    last_ms: int
+    first_grain_ms: int
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read of a launch: its profile, and sums and sightings by channel and variant."""
+
+    profile: Profile
+    sums: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    channels: dict[str, Sighting] = field(default_factory=dict)
+
+
+class Reader:
+    """Reads one launch as of `moment_ms`; today is `now_ms`, which is later or the same.
+
+    A minute that the moment lies in is read whole: that is how finely there is anything to read.
+    """
+
+    def __init__(
+        self, view: View, book: LaunchBook, launch: LaunchId, moment_ms: int, now_ms: int
+    ) -> None:
+        self._view, self._book, self._launch = view, book, launch
+        self._to_ms = end_of(launch, moment_ms)
+        known = min(WEEK, max(0.0, (moment_ms - launch.at_ms) / MINUTE_MS))
+        self._reading = Reading(Profile(known, max(known, (now_ms - launch.at_ms) / MINUTE_MS)))
+        self._gaps: list[tuple[int, int]] = []
+
+    def read(self) -> Reading:
+        """Read all of it."""
+        for number in range(HOURS):
+            start_ms = self._launch.at_ms + number * HOUR_MS
+            if start_ms >= self._to_ms:
+                break
+            self._read_hour(number, start_ms, min(start_ms + HOUR_MS, self._to_ms))
+        for source in LAUNCHED:
+            for from_ms, to_ms in _joined(self._gaps):
+                self._read_coarse(source, from_ms, to_ms)
+        return self._reading
+
+    def _read_hour(self, number: int, start_ms: int, end_ms: int) -> None:
+        if all(self._has_minutes(source, start_ms) for source in LAUNCHED):
+            for source in LAUNCHED:
+                self._read_minutes(source, start_ms, end_ms)
+            return
+        hour = self._book.hour(self._launch, number)
+        if hour is not None:
+            self._read_slots(hour, end_ms)
+        else:
+            self._gaps.append((start_ms, end_ms))
+
+    def _has_minutes(self, source: Source, start_ms: int) -> bool:
+        return self._view.shelf(source.topic).kept(Size.M1, start_ms + MINUTE_MS)
+
+    def _read_minutes(self, source: Source, from_ms: int, to_ms: int) -> None:
+        store = self._view.store(source.topic)
+        sets = campaign_sets(self._view, source, self._launch.campaign, from_ms, to_ms)
+        if not sets:
+            return
+        sums: dict[Labels, list[Vector]] = {labels: [] for labels in sets}
+        for start_ms in range(from_ms, to_ms, MINUTE_MS):
+            bucket = store.bucket(Size.M1, start_ms)
+            many = []
+            for labels in sets:
+                cell = bucket.get(labels)
+                if cell is not None:
+                    many.append(cell[0])
+                    sums[labels].append(cell[0])
+                    self._see(source, labels, start_ms, MINUTE_MS)
+            values = store.algebra.unpack(store.algebra.total(many)) if many else {}
+            self._count(source, start_ms, 1, values)
+        for labels, vectors in sums.items():
+            if vectors:
+                values = store.algebra.unpack(store.algebra.total(vectors))
+                self._sum(_named(source, values), _kept_labels(source, labels))
+
+    def _read_slots(self, hour: Hour, end_ms: int) -> None:
+        for source in LAUNCHED:
+            for number, slot in enumerate(hour.slots.get(source.topic, ())):
+                start_ms = hour.start_ms + number * SLOT_MS
+                share = min(1.0, max(0, end_ms - start_ms) / SLOT_MS)
+                for labels, values in slot.items():
+                    part = {name: n * share for name, n in values.items()}
+                    self._sum(part, labels)
+                    if share:
+                        self._reading.profile.add(
+                            self._minute(start_ms), SLOT_MS // MINUTE_MS, values
+                        )
+                        self._see_channel(labels[0], start_ms, SLOT_MS)
+
+    def _read_coarse(self, source: Source, from_ms: int, to_ms: int) -> None:
+        """Hours and days of the calendar over a gap, by their share in it."""
+        store, calendar = self._view.store(source.topic), self._view.calendar
+        shelf = self._view.shelf(source.topic)
+        at_ms = from_ms
+        while at_ms < to_ms:
+            hour_ms = calendar.start(Size.H1, at_ms)
+            size = Size.H1 if shelf.kept(Size.H1, hour_ms + HOUR_MS) else Size.D1
+            start_ms = calendar.start(size, at_ms)
+            end_ms = calendar.end(size, start_ms)
+            until_ms = min(end_ms, to_ms)
+            share = (until_ms - at_ms) / (end_ms - start_ms)
+            for labels, cell in store.bucket(size, start_ms).items():
+                if labels[0] == self._launch.campaign and cell[0]:
+                    values = _named(source, store.algebra.unpack(cell[0]))
+                    part = {name: n * share for name, n in values.items()}
+                    self._sum(part, _kept_labels(source, labels))
+                    self._spread(part, at_ms, until_ms, (end_ms - start_ms) // MINUTE_MS)
+                    self._see(source, labels, at_ms, end_ms - start_ms)
+            at_ms = until_ms
+
+    def _spread(self, part: Mapping[str, float], from_ms: int, to_ms: int, grain: int) -> None:
+        profile, first = self._reading.profile, self._minute(from_ms)
+        width = (to_ms - from_ms) // MINUTE_MS
+        profile.add(first, width, part)
+        profile.grain[first : first + width] = grain
+
+    def _count(self, source: Source, start_ms: int, width: int, values: Values) -> None:
+        self._reading.profile.add(self._minute(start_ms), width, _named(source, values))
+
+    def _sum(self, values: Mapping[str, float], labels: tuple[str, str]) -> None:
+        sums = self._reading.sums.setdefault(labels, {})
+        for name, n in values.items():
+            sums[name] = sums.get(name, 0.0) + n
+
+    def _see(self, source: Source, labels: Labels, at_ms: int, grain_ms: int) -> None:
+        self._see_channel(labels[source.dimensions.index("channel")], at_ms, grain_ms)
+
+    def _see_channel(self, channel: str, at_ms: int, grain_ms: int) -> None:
+        seen = self._reading.channels.get(channel)
+        if seen is None:
+            self._reading.channels[channel] = Sighting(at_ms, at_ms, grain_ms)
+            return
+        if at_ms < seen.first_ms:
+            seen.first_ms, seen.first_grain_ms = at_ms, grain_ms
+        seen.last_ms = max(seen.last_ms, at_ms)
+
+    def _minute(self, at_ms: int) -> int:
+        return (at_ms - self._launch.at_ms) // MINUTE_MS
+
+
+def end_of(launch: LaunchId, moment_ms: int) -> int:
+    """Where the minutes end that are read of a launch as of a moment."""
+    end_ms = -(-moment_ms // MINUTE_MS) * MINUTE_MS
+    return max(launch.at_ms, min(end_ms, launch.at_ms + WEEK * MINUTE_MS))
+
+
+def campaign_sets(
+    view: View, source: Source, campaign: str, from_ms: int, to_ms: int
+) -> list[Labels]:
+    """A campaign's label sets that were counted between two instants."""
+    store, calendar = view.store(source.topic), view.calendar
+    found: dict[Labels, None] = {}
+    at_ms = calendar.start(Size.H1, from_ms)
+    while at_ms < to_ms:
+        for labels in store.bucket(Size.H1, at_ms):
+            if labels[0] == campaign:
+                found[labels] = None
+        at_ms += HOUR_MS
+    return list(found)
+
+
+def sum_between(
+    view: View, source: Source, campaign: str | None, from_ms: int, to_ms: int
+) -> Values:
+    """The fields of a campaign (None: of all) between two instants, in whatever is still kept."""
+    span = cover(view.shelf(source.topic), from_ms, to_ms, limit_ms=EPOCH_MAX_MS)
+    store = view.store(source.topic)
+    vectors = [
+        cell[0]
+        for size, start_ms in span.pieces
+        for labels, cell in store.bucket(size, start_ms).items()
+        if campaign is None or labels[0] == campaign
+    ]
+    return store.algebra.unpack(store.algebra.total(vectors)) if vectors else {}
+
+
+def campaigns_of(view: View) -> set[str]:
+    """Every campaign that has been counted."""
+    found: set[str] = set()
+    for source in SOURCES.values():
+        if source.dimensions[0] == "campaign":
+            store = view.store(source.topic)
+            for start_ms in store.starts(Size.D1):
+                found.update(labels[0] for labels in store.bucket(Size.D1, start_ms))
+    return found
+
+
+def _named(source: Source, values: Values) -> dict[str, float]:
+    names = source.fields
+    return {names[i]: n for i, n in values.items() if i < len(names)}
+
+
+def _kept_labels(source: Source, labels: Labels) -> tuple[str, str]:
+    channel, variant = (labels[source.dimensions.index(name)] for name in KEPT_BY)
+    return channel, variant
+
+
+def _joined(gaps: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Neighbouring gaps as one, so that days are not cut at hours."""
+    held: tuple[int, int] | None = None
+    for from_ms, to_ms in gaps:
+        if held is not None and held[1] == from_ms:
+            held = held[0], to_ms
+            continue
+        if held is not None:
+            yield held
+        held = from_ms, to_ms
+    if held is not None:
+        yield held

@@ -1,0 +1,1 @@
+"""Dead letters, looked through and sent back."""

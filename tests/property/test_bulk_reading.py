@@ -1,0 +1,372 @@
+"""Reading in bulk says of every record what the decoder says of it alone."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stream.core import click_reader, memo
+from stream.core.catalogue import CLICKS
+from stream.core.click_reader import KINDS, ClickReader
+from stream.core.events import Click, EventDecoder, Fault, micros
+from stream.core.hashing import hash_texts, hash_words
+from stream.core.memo import Memo
+from stream.core.reading import BEFORE_ALL, EventReader
+from stream.core.texts import Texts
+
+T0 = 1_760_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def _always_in_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(click_reader, "FEW", 1)
+    monkeypatch.setattr(click_reader, "PAGE", 7)
+
+
+def said(reading, position):
+    """What a reading says of a record: an event's columns, or the fault."""
+    faults = dict(reading.faults)
+    if position in faults:
+        assert reading.times[position] == BEFORE_ALL
+        return faults[position]
+    rows = reading.rows
+    return (
+        int(reading.times[position]),
+        int(reading.hashes[position]),
+        rows.names._names[rows.codes[position]],
+        int(rows.kinds[position]),
+        int(rows.costs[position]),
+    )
+
+
+def decoded(value):
+    """The same out of the decoder."""
+    event = EventDecoder("clicks").decode(value)
+    if isinstance(event, Fault):
+        return event
+    assert isinstance(event, Click)
+    return (
+        event.timestamp,
+        int(hash_texts([event.event_id])[0]),
+        tuple(getattr(event, name) for name in CLICKS.dimensions),
+        KINDS[event.type],
+        micros(event.cost),
+    )
+
+
+def check(values, reader=None):
+    """Read values twice: what the first time has taught must not change the second."""
+    reader = reader or ClickReader()
+    for _ in range(2):
+        for given_as in (values, Texts.of(values)):
+            reading = reader.read(given_as)
+            assert [said(reading, i) for i in range(len(values))] == list(map(decoded, values))
+    return reader
+
+
+def written(number=0, **fields):
+    event = {
+        "event_id": f"e-{number:04}",
+        "type": "click",
+        "timestamp": T0 + number,
+        "campaign": f"c{number % 3}",
+        "visitor_id": "v1",
+        **fields,
+    }
+    present = {name: value for name, value in event.items() if value != "-"}
+    return json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+SAMPLE = [written(n) for n in range(20)]
+
+
+# --- what has a shape ----------------------------------------------------------------------------
+
+
+def all_in_bulk(reader, values):
+    """Whether shapes took these (one page); the last one lies too near the end to be matched."""
+    reader.read(values)
+    return sum(shape.hits for shape in reader._shapes) >= len(values) - 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"type": "impression"},
+        {"timestamp": "2025-06-01T10:00:00Z"},
+        {"timestamp": "2025-06-01T10:00:00.123Z"},
+        {"timestamp": "2025-06-01T10:00:00.123456+02:00"},
+        {"timestamp": "2025-06-01t10:00:00.1z"},
+        {"cost": 0.25},
+        {"cost": "0.25"},
+        {"cost": None, "channel": None},
+        {"more": "anything", "flag": True},
+        {"creative": "ä", "channel": "日本"},
+        {"campaign": "-", "visitor_id": "-"},
+    ],
+)
+def test_records_of_one_form_are_read_in_bulk(fields):
+    values = [written(n, **fields) for n in range(100, 107)]
+    reader = check([written(n, **{**fields, "creative": "-"}) for n in range(7)])
+    assert all_in_bulk(check(values, reader), values)
+
+
+def test_a_hole_grows_with_what_it_has_to_hold():
+    reader = check(SAMPLE)
+    long = [written(n, campaign="c" * (20 + n)) for n in range(7)]
+    check(long, reader)
+    assert all_in_bulk(reader, long)
+    assert len(reader._shapes) == 1
+
+
+def test_several_forms_at_once_are_read_in_bulk():
+    forms = [{}, {"channel": "x"}, {"cost": 1}, {"timestamp": "2025-06-01T10:00:00Z"}]
+    values = [written(n, **forms[n % 4]) for n in range(28)]
+    reader = check(values * 2)
+    assert all_in_bulk(reader, values[:7])
+
+
+def test_a_producer_of_ever_new_forms_teaches_only_so_many():
+    values = [written(n, **{f"x{n}": 1}) for n in range(100)]
+    assert len(check(values)._shapes) <= click_reader.MOST_SHAPES
+
+
+# --- what has none -------------------------------------------------------------------------------
+
+HOSTILE = [
+    None,
+    b"",
+    b"{",
+    b"null",
+    b"[]",
+    b"\xff\xfe",
+    b" " * 65_537,
+    SAMPLE[0][:-1],
+    SAMPLE[0] + b"}",
+    SAMPLE[0] + b" ",
+    SAMPLE[0] + b"\0",
+    SAMPLE[0] + SAMPLE[1],
+    SAMPLE[0] + b"," + SAMPLE[1],
+    SAMPLE[0][:40],
+    SAMPLE[0][40:],
+    b"\n" + SAMPLE[0],
+    SAMPLE[0].replace(b"{", b'{"a":"'),
+    b'"}' + SAMPLE[0],
+    SAMPLE[0].replace(b'"c0"', b'"c\0"'),
+    SAMPLE[0].replace(b'"c0"', b'"c\0\0"'),
+    SAMPLE[0].replace(b'"c0"', b'"c\x1f"'),
+    SAMPLE[0].replace(b'"c0"', b'"c\x7f"'),
+    SAMPLE[0].replace(b'"c0"', b'"c\xc2\x85"'),
+    SAMPLE[0].replace(b'"c0"', b'"\xc3\xa4"'),
+    SAMPLE[0].replace(b'"c0"', b'"\xc3"'),
+    SAMPLE[0].replace(b'"c0"', b'"\xed\xa0\x80"'),
+    SAMPLE[0].replace(b'"c0"', b'""'),
+    SAMPLE[0].replace(b'"c0"', b'"c\\u0030"'),
+    SAMPLE[0].replace(b'"c0"', b'"c\\""'),
+    SAMPLE[0].replace(b'"c0"', b'"c","campaign":"d"'),
+    SAMPLE[0].replace(b'"c0"', b"5"),
+    SAMPLE[0].replace(b'"c0"', b"null"),
+    SAMPLE[0].replace(b'"c0"', b'"%b"' % (b"c" * 128)),
+    SAMPLE[0].replace(b'"c0"', b'"%b"' % (b"c" * 129)),
+    SAMPLE[0].replace(b'"c0"', b'"%b"' % ("ä" * 128).encode()),
+    SAMPLE[0].replace(b'"v1"', b'"v\\n"'),
+    SAMPLE[0].replace(b'"v1"', b'"v\n"'),
+    SAMPLE[0].replace(b'"v1"', b'"\xff"'),
+    SAMPLE[0].replace(b'"v1"', b'""'),
+    SAMPLE[0].replace(b'"click"', b'"clicks"'),
+    SAMPLE[0].replace(b'"click"', b'"Click"'),
+    SAMPLE[0].replace(b'"click"', b'"click\0"'),
+    SAMPLE[0].replace(b'"e-0000"', b'"%b"' % (b"e" * 64)),
+    SAMPLE[0].replace(b'"e-0000"', b'"%b"' % (b"e" * 65)),
+    SAMPLE[0].replace(b'"e-0000"', b'"e\xc3\xa4"'),
+    SAMPLE[0].replace(b'"e-0000"', b'"e\0"'),
+    *(
+        SAMPLE[0].replace(str(T0).encode(), stamp)
+        for stamp in (
+            b"0760000000000",
+            b"176000000000",
+            b"17600000000000",
+            b"17600000000.0",
+            b"1.76e12000000",
+            b"-176000000000",
+            b'"760000000000',
+            b"17600000 0000",
+            b'"1760000000000"',
+            b"true",
+        )
+    ),
+    *(
+        written(n, timestamp=stamp)
+        for n, stamp in enumerate(
+            (
+                "2025-06-01T10:00:00.12xZ",
+                "2025-06-01T10:00:00.1 3Z",
+                "2025-06-01T10:00:60.123Z",
+                "2025-02-29T10:00:00.123Z",
+                "2025-06-01T24:00:00.123Z",
+                "2025-06-01T10:00:00,123Z",
+                "2025-06-01T10:00:00.123z",
+                "٢٠٢٥-06-01T10:00:00.123Z",
+            )
+        )
+    ),
+    *(
+        written(n, cost=cost)
+        for n, cost in enumerate(("1e3", "", "x", "NaN", "1_0", " 1", "1000000000001", 10**13, -1))
+    ),
+    b'{"event_id":"a","type":"click","timestamp":1,"cost":01}',
+    b'{"event_id":"a","type":"click","timestamp":1760000000000,"cost":}',
+]
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_a_hostile_record_among_sound_ones_changes_nothing(place):
+    for bad in HOSTILE:
+        reader = check(SAMPLE)
+        check([written(n, timestamp="2025-06-01T10:00:00.123Z") for n in range(7)], reader)
+        check([written(n, cost="0.5") for n in range(7)], reader)
+        values = [*SAMPLE[:7]]
+        values[place] = bad
+        check(values, reader)
+
+
+def test_hostile_records_alone_change_nothing():
+    check(HOSTILE)
+    check([value for value in HOSTILE for _ in range(7)])
+
+
+# --- any mix -------------------------------------------------------------------------------------
+
+_TEXTS = st.one_of(
+    st.sampled_from(["x", "y", "-", "click", "c" * 9, "ä", '"', "\\", "\0", "\x7f", "\x85", " "]),
+    st.text(max_size=12),
+)
+_STAMPS = st.one_of(
+    st.integers(T0 - 10, T0 + 10),
+    st.sampled_from([0, -1, 10**12, 10**13, True, "x", None]),
+    st.sampled_from(
+        [f"2025-06-01T10:00:0{n}{f}{z}" for n in (0, 7) for f in ("", ".5", ".123") for z in "Zz"]
+    ),
+)
+_EVENTS = st.fixed_dictionaries(
+    {"event_id": _TEXTS, "type": st.sampled_from(["click", "impression", "no"])},
+    optional={
+        "timestamp": _STAMPS,
+        **{name: st.one_of(st.none(), _TEXTS) for name in ("campaign", "channel", "creative")},
+        "visitor_id": _TEXTS,
+        "cost": st.sampled_from([None, 1, 0.5, "0.5", "x", 10**13]),
+        "other": st.one_of(_TEXTS, st.integers(), st.lists(st.integers(), max_size=2)),
+    },
+)
+
+
+@st.composite
+def values_of(draw):
+    """Values as producers write them, some cut, joined or with a byte of something else."""
+    event = draw(_EVENTS)
+    text = json.dumps(
+        event,
+        ensure_ascii=draw(st.booleans()),
+        separators=draw(st.sampled_from([(",", ":"), (", ", ": ")])),
+    ).encode("utf-8", "surrogatepass")
+    change = draw(st.integers(0, 9))
+    place = draw(st.integers(0, len(text)))
+    if change == 7:
+        return text[:place]
+    if change == 8:
+        return text[:place] + draw(st.binary(min_size=1, max_size=2)) + text[place:]
+    if change == 9:
+        return text[:place] + draw(st.binary(min_size=1, max_size=1)) + text[place + 1 :]
+    return text
+
+
+@given(st.lists(st.one_of(values_of(), st.sampled_from(SAMPLE), st.none()), max_size=20))
+@example([SAMPLE[0], SAMPLE[0] + SAMPLE[1], SAMPLE[1]])
+def test_any_mix_of_records_is_read_as_the_decoder_reads_each(values):
+    check(values, check(SAMPLE))
+
+
+def test_a_field_of_the_contract_is_looked_at_wherever_a_shape_has_a_hole():
+    fields = {"creative": "x", "channel": "y", "variant": "z", "cost": "1"}
+    for name in ("event_id", "campaign", "visitor_id", *fields):
+        for bad in ("", "c" * 129, "a\0", "\x85", "ä" * 65, "ä" * 129):
+            sound = [written(n, **fields) for n in range(7)]
+            check([*sound[:3], written(3, **{**fields, name: bad}), *sound[4:]], check(sound))
+
+
+@given(st.data())
+def test_a_byte_anywhere_in_a_record_of_a_known_form_is_seen(data):
+    reader = check(SAMPLE)
+    value = bytearray(data.draw(st.sampled_from(SAMPLE)))
+    place = data.draw(st.integers(0, len(value) - 1))
+    value[place] = data.draw(st.integers(0, 255))
+    check([SAMPLE[0], bytes(value), SAMPLE[1]], reader)
+
+
+@pytest.mark.parametrize("topic", ["clicks", "sessions", "tickets"])
+@given(values=st.lists(values_of(), max_size=12))
+def test_many_events_are_decoded_as_each_alone(topic, values):
+    decoder = EventDecoder(topic)
+    assert decoder.decode_all(values) == [decoder.decode(value) for value in values]
+
+
+def test_sessions_and_tickets_are_read_as_events():
+    value = b'{"event_id":"a","type":"ping","timestamp":5,"visitor_id":"v"}'
+    reading = EventReader("sessions").read([value, b"{", None])
+    assert reading.times.tolist() == [5, BEFORE_ALL, BEFORE_ALL]
+    assert [position for position, _ in reading.faults] == [1, 2]
+    assert reading.hashes[0] == hash_texts(["a"])[0]
+
+
+# --- hashes and memos ----------------------------------------------------------------------------
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=9), st.integers(0, 3))
+def test_a_text_has_one_hash_whatever_is_beside_it(texts, more):
+    alone = [int(hash_texts([text])[0]) for text in texts]
+    assert hash_texts(texts).tolist() == alone
+    encoded = [text.encode() for text in texts]
+    width = (max(map(len, encoded)) // 8 + 1 + more) * 8
+    rows = b"".join(text.ljust(width, b"\0") for text in encoded)
+    words = np.frombuffer(rows, "<u8").reshape(len(texts), -1)
+    assert hash_words(words, np.array([len(text) for text in encoded])).tolist() == alone
+
+
+HASHES = ["0x1", "0xa2c7da8c83382933", "0xf3b67edfa6276209", "0x380b5b6dce468195"]
+
+
+def test_hashes_are_kept_in_ledgers_so_they_stay_as_they_are():
+    assert [hex(h) for h in hash_texts(["", "a", "e-0001", "x" * 64]).tolist()] == HASHES
+
+
+def test_neighbouring_ids_spread_over_all_bits():
+    hashes = hash_texts([f"event-{n:07}" for n in range(50_000)])
+    assert len(np.unique(hashes)) == 50_000
+    bits = (hashes[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
+    assert np.abs(bits.mean(axis=0) - 0.5).max() < 0.02
+    flips = np.bitwise_count(hashes[1:] ^ hashes[:-1])
+    assert 31.5 < flips.mean() < 32.5
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=60), st.booleans())
+def test_a_memo_answers_as_the_function_even_where_keys_are_equal(numbers, clash):
+    asked: list[bytes] = []
+
+    def ask(row: bytes) -> int:
+        asked.append(row)
+        return int.from_bytes(row[:8], "little") * 3
+
+    with pytest.MonkeyPatch.context() as patch:
+        if clash:
+            patch.setattr(memo, "keys_of", lambda rows: rows[:, 0] % np.uint64(3) + np.uint64(1))
+        patch.setattr(memo, "MOST", 30)
+        held = Memo(2, ask)
+        for at in range(0, len(numbers), 7):
+            run = numbers[at : at + 7]
+            rows = np.array([[n, 9] for n in run], "<u8")
+            assert held.of(rows).tolist() == [3 * n for n in run]
+    if not clash and len(set(numbers)) < 29:
+        assert len(asked) == len(set(numbers))
