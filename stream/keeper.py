@@ -74,6 +74,7 @@ class Keeper:
                 ends.push_async_callback(topic.close)
             ends.push_async_callback(self._give_up_lease)
             while True:
+                stop_if_cancelled()  # a cancellation may have been lost in a call to Redis
                 try:
                     if await self._lease.renew():
                         await self._keep()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.checks import CHECKS, load_all_checks
 from starlette.types import ASGIApp
 
-from stream.core.catalogue import CLICKS, METRICS, SESSIONS, TICKETS
+from stream.core.catalogue import CLICKS, METRICS, NOT_SET, SESSIONS, TICKETS
 from stream.serve.openapi import document
 from stream.serve.parameters import DIMENSIONS
 from tests.support.serving import Served
@@ -33,7 +33,7 @@ of_some = settings(max_examples=100, deadline=None, suppress_health_check=list(H
 def app() -> ASGIApp:
     made = HandMade()
     for campaign in ("spring", "autumn", "<b>\u2028&"):
-        made.count(CLICKS, (campaign, "email", "A"), {"impressions": 20, "clicks": 2})
+        made.count(CLICKS, (campaign, "email", "A", NOT_SET), {"impressions": 20, "clicks": 2})
         made.count(SESSIONS, (campaign, "email", "A"), {"sessions": 2, "converted": 1})
     made.count(TICKETS, ("chat", "billing"), {"resolved": 2, "first_contact_111": 1})
     return Served(asyncio.run(made.view())).parts.app()

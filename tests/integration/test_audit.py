@@ -4,6 +4,7 @@ import json
 import re
 import time
 import urllib.request
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -78,7 +79,8 @@ class Audited:
             live, settled = decode_cell(raw)
             live[0] = live.get(0, 0) + by
             entries = {key: encode_cell(live, settled)}
-            await ledger.flush(place.partition, entries, got.next, got.next)
+            through = got.next or 0
+            await ledger.flush(place.partition, entries, through, through)
             return key
         finally:
             await ledger.stop()
@@ -134,7 +136,7 @@ async def auditor_ready(audited: Audited) -> None:
 
 
 async def find_and_mend_redis(audited: Audited, auditor) -> None:
-    client = Redis.from_url(audited.redis.url)
+    client: Any = Redis.from_url(audited.redis.url)
     place = TopicPartition("clicks", 1)
     keys = PartitionKeys.of(audited.namespace.group, place)
     bucket = keys.bucket(bucket_name(0, 0))

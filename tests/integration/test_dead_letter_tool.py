@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -64,8 +65,8 @@ class Office:
         assert await process.ended(40) == code, process.text
         return process.text
 
-    async def records(self, topic: str):
-        found = []
+    async def records(self, topic: str) -> list[Any]:
+        found: list[Any] = []
         async with Scanner(self.kafka.bootstrap) as scanner:
             for number, (begin, end) in (await scanner.bounds(topic, range(PARTITIONS))).items():
                 async for run in scanner.read(topic, number, begin, end):
@@ -199,7 +200,7 @@ async def test_two_who_send_at_once_do_not_send_twice(office):
         await office.put(offset, Reason.FUTURE, click(offset, now_ms))
     producer = AIOKafkaProducer(bootstrap_servers=office.kafka.bootstrap, acks="all")
     await producer.start()
-    told = []
+    told: list[str] = []
 
     async def send(topic, partition, key, value, headers):
         if not told:  # both have looked; the other one is faster

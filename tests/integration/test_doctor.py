@@ -54,7 +54,7 @@ async def test_nothing_has_run_yet(
     kafka: Service, redis_server: Service, namespace: Namespace
 ) -> None:
     wrong = await wrong_things(settings_for(kafka, redis_server, namespace))
-    assert sum("is missing" in text for text in wrong) == 7
+    assert sum("is missing" in text for text in wrong) == 9
     assert any("has written to Redis yet" in text for text in wrong)
 
 

@@ -205,7 +205,7 @@ async def test_keys_and_producer_timestamps(kafka: Service, namespace: Namespace
         await eventually(lambda: member.ledger.count >= 1_000)
     for batch in member.batches:
         numbers = [int(value or b"") for value in batch.values]
-        assert batch.keys == [b"k%d" % number for number in numbers]
+        assert list(batch.keys) == [b"k%d" % number for number in numbers]
         assert list(batch.timestamps) == [1_600_000_000_000 + number for number in numbers]
 
 

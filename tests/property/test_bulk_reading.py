@@ -1,6 +1,7 @@
 """Reading in bulk says of every record what the decoder says of it alone."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,7 +124,12 @@ def test_a_hole_grows_with_what_it_has_to_hold():
 
 
 def test_several_forms_at_once_are_read_in_bulk():
-    forms = [{}, {"channel": "x"}, {"cost": 1}, {"timestamp": "2025-06-01T10:00:00Z"}]
+    forms: list[dict[str, Any]] = [
+        {},
+        {"channel": "x"},
+        {"cost": 1},
+        {"timestamp": "2025-06-01T10:00:00Z"},
+    ]
     values = [written(n, **forms[n % 4]) for n in range(28)]
     reader = check(values * 2)
     assert all_in_bulk(reader, values[:7])

@@ -209,8 +209,8 @@ async def test_the_backlog_by_level() -> None:
     assert at(samples, "engagement_awaiting_tickets", level="team", team="sales") == 0
     assert at(samples, "engagement_open_tickets", level="team", team="idle") is None
     age = "engagement_oldest_open_ticket_age_seconds"
-    for labels in ({"level": "total"}, team):
-        seconds = at(samples, age, **labels)
+    for level in ({"level": "total"}, team):
+        seconds = at(samples, age, **level)
         assert seconds is not None
         assert 3 * 86_400 <= seconds <= 3 * 86_400 + 3_600
     assert at(samples, age, level="team", team="sales") == pytest.approx(60, abs=10)
