@@ -24,7 +24,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev packages lint
 	@echo "· tests"
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(TESTS)
 
 chaos: $(VENV)/.dev
 	@$(BIN)/python -m tests.chaos.run $(CHAOS)
