@@ -141,6 +141,7 @@ def _take(
     if source._records.has_next():
         fetcher._records.move_to_end(partition)  # the others' turn
     else:
+        source._records_iterator = None  # it refers to itself, and so kept the answer's bytes
         _forget(fetcher, partition)
     return batch
 

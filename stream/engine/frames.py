@@ -60,10 +60,9 @@ def find_records(buffer: bytes, stretches: Sequence[Stretch]) -> Frames:
         ends = at + sizes
     times, at = _numbers(codes, at + 1)  # behind the attributes, of which there are none yet
     offsets, at = _numbers(codes, at)
-    key_sizes, keys = _numbers(codes, at)
-    value_sizes, values = _numbers(codes, keys + np.maximum(key_sizes, 0))
-    behind = values + np.maximum(value_sizes, 0)
-    if (key_sizes < NONE).any() or (value_sizes < NONE).any() or (behind >= ends).any():
+    key_sizes, keys = _sizes(codes, at)
+    value_sizes, values = _sizes(codes, keys + np.maximum(key_sizes, 0))
+    if (values + np.maximum(value_sizes, 0) >= ends).any():
         raise FrameError("a record does not fit its length")
     return Frames(
         times, offsets, Texts(buffer, keys, key_sizes), Texts(buffer, values, value_sizes)
@@ -79,7 +78,8 @@ def _guess_starts(codes: Bytes, stretches: Sequence[Stretch]) -> Numbers:
     firsts, ends, _ = np.array(stretches, np.int64).T
     sizes, at = _numbers(codes, firsts)
     seconds = at + sizes
-    low, high = int(firsts[0]), int(ends[-1]) - _SHORTEST
+    low = int(firsts[0])
+    high = max(low, int(ends[-1]) - _SHORTEST)
     is_zero = codes == 0
     zeros = np.flatnonzero(is_zero[low:high]) + low
     found = np.concatenate([_behind(codes, zeros[is_zero[zeros + n + 1]], n) for n in (1, 2, 3)])
@@ -126,6 +126,14 @@ def _walk(buffer: bytes, stretches: Sequence[Stretch]) -> Numbers:
         if at != stretch.end:
             raise FrameError("a batch is longer than its records")
     return np.array(starts, np.int64)
+
+
+def _sizes(codes: Bytes, at: Numbers) -> tuple[Numbers, Numbers]:
+    """Sizes of keys or values, and the places behind them. Raises FrameError."""
+    sizes, at = _numbers(codes, at)
+    if sizes.min() < NONE or sizes.max() > len(codes):
+        raise FrameError("a key or value has an impossible size")
+    return sizes, at
 
 
 def _numbers(codes: Bytes, at: Numbers) -> tuple[Numbers, Numbers]:

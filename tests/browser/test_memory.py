@@ -17,7 +17,7 @@ SPEED = 360
 SPRING = ("spring", "email", "A")
 WARM_MS, HOUR_MS = 1_800_000, 3_600_000
 """Before the first look, and until the second: of the server's and the page's fast time."""
-LEAST_DRAWN = 150
+LEAST_DRAWN = 75
 PATIENT, SETTLE_MS = 8, 600
 """Requests may take an eighth of the usual time, 500 ms; after so long none is under way."""
 GROWTH = 1.10
