@@ -71,7 +71,7 @@ class Site(System):
         sender = self.run("replay", str(file), "--topic", topic)
         assert await sender.ended(60) == 0, sender.text
         self._sent += len(lines)
-        await self.counted(self._sent)
+        await self.counted(self._sent, 240)
         return len(lines)
 
     def row(

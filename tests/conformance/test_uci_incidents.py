@@ -122,7 +122,7 @@ async def test_the_counters_of_ticket_events_know_what_is_long_past(truth, gap_s
         more = len(teams) * len({"opened", "resolved"} & set(types))
         return sum(samples.get((team, kind), 0) for team in teams for kind in types) - more
 
-    await eventually(lambda: found(("opened",), *PRIORITIES) == truth["all"]["tickets"])
+    await eventually(lambda: found(("opened",), *PRIORITIES) == truth["all"]["tickets"], 60)
     for group in ("all", *PRIORITIES):
         teams = PRIORITIES if group == "all" else (group,)
         for key, place in INCIDENTS.items():
