@@ -66,8 +66,8 @@ class Meters:
         )
         self._state = Gauge(
             "stream_state_items",
-            "What a partition holds in memory: open sessions or kept tickets, event ids, "
-            "label sets, ledger entries.",
+            "What a partition holds in memory: open sessions or tickets, settled tickets, "
+            "event ids, label sets, ledger entries.",
             ["topic", "partition", "kind"],
             registry=self.registry,
         )

@@ -42,7 +42,6 @@ class Cube:
     """Counts by label set and bucket; `at_ms` is any instant, counted in the buckets around it."""
 
     def __init__(self, source: Source, calendar: Calendar, table: Table, max_labels: int) -> None:
-        self._source = source
         self._calendar = calendar
         self._table = table
         self._max_labels = max_labels

@@ -121,6 +121,7 @@ class Desk:
         for key in self._ages.pop(watermark_ms):
             case = self._find(key)
             if case is not None and case.ticket.old_ms < watermark_ms:
+                self._catch_up(case)
                 absorb(case.ticket, watermark_ms)
                 self._file(case, watermark_ms)
 
@@ -251,8 +252,7 @@ class Desk:
     def _look(self, case: Case, before_ms: int, watermark_ms: int) -> None:
         """Count a ticket as it is now, and settle what is due before an instant."""
         ticket = case.ticket
-        if case.touched:
-            self._recount(case, counts(ticket, self._window_ms))
+        self._catch_up(case)
         facts, standing = case.counted
         left = settle(ticket, facts, before_ms, self._window_ms)
         for which, fact in enumerate(facts):
@@ -330,6 +330,11 @@ class Desk:
         return None if raw is None else _decode_timer(raw)
 
     # --- counting ---
+
+    def _catch_up(self, case: Case) -> None:
+        """Count what was put off."""
+        if case.touched:
+            self._recount(case, counts(case.ticket, self._window_ms))
 
     def _recount(self, case: Case, now: Counts) -> None:
         """Count what a ticket has become in the place of what was counted of it."""

@@ -17,7 +17,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition as KafkaPartition
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.engine import stored as stored_module
@@ -271,7 +271,26 @@ def test_many_small_batches_are_read_at_once(headers: list[tuple[str, bytes]]) -
     assert len(ours) == 593
 
 
+def test_what_looks_like_a_record_inside_a_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header hides where the second record begins, and a value shows a beginning of its own."""
+    monkeypatch.setattr(stored_module, "FEW", 1)
+    looks_so = b"x" * 20 + b"\0\x0c\0" + b"x" * 20
+    data = built([(b"k", looks_so, [("h", b"1")]), (b"k", b"v", [])], 0)
+    ours, theirs = read_both(data, 0)
+    assert ours == theirs
+
+
+def test_records_without_headers_are_not_walked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.engine.frames._walk", None)
+    for value in (b"x" * 5, b"x" * 100, b"x" * 9_000):
+        data = b"".join(built([(b"k", value, [])] * 150, 150 * n) for n in range(3))
+        ours, theirs = read_both(data, 0)
+        assert ours == theirs
+
+
 @given(st.binary(min_size=1, max_size=60), st.integers(1, 5))
+@example(b"\0\0\0", 1)
+@example(b"\x1e\0\0\0" + b"\xfe" + b"\xff" * 8 + b"\x01\0\0", 1)
 def test_bytes_that_are_no_records_are_refused_or_fit(data: bytes, count: int) -> None:
     try:
         found = find_records(data, [Stretch(0, len(data), count)])

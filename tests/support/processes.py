@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from stream.demo.local import spawn
+from tests.support.freezing import freeze, thaw
 from tests.support.keeper import Keeper
 from tests.support.patience import eventually
 
@@ -73,10 +74,10 @@ class StreamProcess:
         self._process.wait()
 
     def freeze(self) -> None:
-        self.signal(signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
-        self.signal(signal.SIGCONT)
+        thaw(self.pid)
 
     def wait(self, timeout_s: float = 20.0) -> int:
         """Wait for the end; the exit code. Blocks."""

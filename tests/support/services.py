@@ -4,11 +4,10 @@ A service keeps its address over `stop`, `kill` and `start`. All methods block; 
 call them, or hand them to `asyncio.to_thread` where its own loop must go on.
 """
 
-import os
-import signal
 from typing import Any, Protocol
 
 from stream.demo.local import LocalServer
+from tests.support.freezing import freeze, thaw
 from tests.support.keeper import Keeper
 from tests.support.ports import free_port
 
@@ -89,11 +88,11 @@ class LocalService(ServiceBase):
 
     def freeze(self) -> None:
         """Stop its clock, as it were (SIGSTOP)."""
-        self._signal(signal.SIGSTOP)
+        freeze(self._pid())
 
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""
-        self._signal(signal.SIGCONT)
+        thaw(self._pid())
 
     def close(self) -> None:
         """End it for good and remove its data."""
@@ -102,11 +101,11 @@ class LocalService(ServiceBase):
         if forget is not None:
             forget()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _pid(self) -> int:
         pid = self.server.pid
         if pid is None:
             raise RuntimeError(f"{self.about} does not run")
-        os.kill(pid, number)
+        return pid
 
 
 class DockerService(ServiceBase):

@@ -53,11 +53,11 @@ class Floor:
 
     def backlog(self):
         """Open and awaiting tickets by team."""
-        levels = {
-            labels[1]: (cell.get("open", 0), cell.get("awaiting", 0))
-            for (size, _, labels), cell in self.cells().items()
-            if size == Size.ALL
-        }
+        levels: dict[str, tuple[int, int]] = {}
+        for (size, _, (_, team)), cell in self.cells().items():
+            if size == Size.ALL:
+                is_open, awaiting = levels.get(team, (0, 0))
+                levels[team] = is_open + cell.get("open", 0), awaiting + cell.get("awaiting", 0)
         return {team: found for team, found in levels.items() if found != (0, 0)}
 
     def opened(self):
@@ -161,6 +161,15 @@ def test_a_ticket_that_is_silent_for_too_long_leaves_the_backlog():
     assert floor.backlog() == {"blue": (1, 0)}
 
 
+def test_it_is_forgotten_for_an_event_of_the_same_batch_too():
+    floor = Floor()
+    floor.feed(event("opened", team="red"))
+    later_ms = T0 + 1 + RULES.ticket_retention_ms + LATENESS
+    clock = event("closed", later_ms, ticket="clock", team="clock")
+    floor.feed(clock, event("contact", later_ms), record_ms=later_ms)
+    assert floor.backlog() == {NOT_SET: (1, 0)}
+
+
 def test_a_pause_makes_no_ticket_forgotten():
     floor = Floor()
     floor.feed(event("opened", team="red"))
@@ -213,6 +222,21 @@ def test_a_settled_ticket_that_is_reopened_is_open_where_it_was(restart):
     assert floor.sizes()[1] == 0, "not before the watermark has passed its last event"
     floor.pass_to(later_ms + 2)
     assert floor.sizes()[1] == 1
+
+
+@pytest.mark.parametrize("later_ms", [2 * DAY, 30 * DAY])
+def test_what_happens_to_a_ticket_in_the_batch_that_puts_it_away_is_counted(later_ms):
+    floor = settled_floor()
+    floor.feed(event("reopened", T0 + DAY), event("opened", T0 + DAY, ticket="u", team="red"))
+    assert floor.backlog() == {"red": (2, 0)}
+    clock = event("closed", T0 + later_ms, ticket="clock", team="clock")
+    floor.feed(
+        event("closed", T0 + DAY + 1),
+        event("awaiting_customer", T0 + DAY + 1, ticket="u"),
+        clock,
+        record_ms=T0 + later_ms,
+    )
+    assert floor.backlog() == ({"red": (1, 1)} if later_ms == 2 * DAY else {})
 
 
 def test_resolved_again_after_all_has_settled_counts_no_second_time():
