@@ -5,7 +5,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -20,6 +20,7 @@ from stream.maintenance import add_maintenance
 from stream.settings import Settings, load_settings
 
 RESTART_S = 1.0
+PORT_MAX = 65_535
 PASSWORD_CHARACTERS_MIN = 10
 
 app = typer.Typer(
@@ -45,7 +46,7 @@ _GUARD = ("http_token_file", "http_users_file", "http_open", *_named("http_tls_"
 _SERVER = ("http_host", "http_port", *_named("metrics_"), *_SCREEN)
 _SERVE = (*_REDIS, "group", "kafka_session_timeout", *_READ, *_SERVER, *_GUARD)
 _CLIENT = ("http_token_file", "http_ca")
-_OTHERS = (*_READ, *_SERVER, "http_ca", "audit_host", "audit_port")
+_OTHERS = (*_READ, *_SERVER, "http_ca", "audit_host", "audit_port", "processes")
 _WORKER = tuple(name for name in Settings.model_fields if name not in _OTHERS)
 
 
@@ -163,9 +164,11 @@ def demo_command(
 
 
 @app.command("worker")
-@with_settings(*_WORKER)
+@with_settings(*_WORKER, "processes")
 def worker_command(settings: Settings) -> None:
     """Count the events: read the topics, keep the ledger, write the figures to Redis."""
+    if settings.processes > 1:
+        raise typer.Exit(asyncio.run(_worker_processes(settings)))
     from stream.logs import set_up_logs  # noqa: PLC0415 - commands load only what they run
     from stream.signals import stop_on_signals  # noqa: PLC0415
     from stream.worker import Worker, WorkerError  # noqa: PLC0415
@@ -183,6 +186,35 @@ def worker_command(settings: Settings) -> None:
         structlog.get_logger("stream.worker").error("starting_anew", why=str(error))
         time.sleep(RESTART_S)
         os.execv(sys.executable, [sys.executable, "-m", "stream", *sys.argv[1:]])  # noqa: S606
+
+
+async def _worker_processes(settings: Settings) -> int:
+    """Run workers that differ in name and port; return the exit code."""
+    from stream.logs import set_up_logs  # noqa: PLC0415
+    from stream.processes import Processes  # noqa: PLC0415
+    from stream.signals import stop_on_signals  # noqa: PLC0415
+
+    set_up_logs()
+    with stop_on_signals() as stop:
+        return await Processes(list(worker_commands(settings, sys.argv[1:]))).run(stop)
+
+
+def worker_commands(settings: Settings, args: Sequence[str]) -> Iterator[list[str]]:
+    """The command line of each process of a worker that was started with `args`.
+
+    Raises UserError where there are not enough ports for all.
+    """
+    last = settings.worker_port + settings.processes - 1
+    if last > PORT_MAX:
+        raise UserError(
+            f"{settings.processes} processes from port {settings.worker_port} on would need port "
+            f"{last}; choose a lower --worker-port or STREAM_WORKER_PORT"
+        )
+    for number in range(settings.processes):
+        own = ["--processes", "1", "--worker-port", str(settings.worker_port + number)]
+        if settings.worker_id is not None:
+            own += ["--worker-id", f"{settings.worker_id}-{number}"]
+        yield [sys.executable, "-m", "stream", *args, *own]  # of two options the last one counts
 
 
 @app.command("serve")

@@ -173,6 +173,12 @@ class Settings(BaseSettings):
     http_port: Port = Field(8000, description="port the server listens on")
     worker_host: str = Field("127.0.0.1", description="address of the worker's own /metrics")
     worker_port: Port = Field(6066, description="port of the worker's own /metrics")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="processes of a worker, a core each; they listen on its port and the next ones",
+    )
     audit_host: str = Field("127.0.0.1", description="address of the auditor's /metrics")
     audit_port: Port = Field(6067, description="port of the auditor's /metrics")
     http_token_file: File = Field(

@@ -5,27 +5,23 @@ a subclass says how to start the server and how to ask whether it answers.
 """
 
 import asyncio
-import ctypes
 import errno
 import os
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, ClassVar
 
 from stream.errors import UserError
+from stream.processes import die_with_parent
 
 _POLL_S = 0.02
 _LOG_TAIL_BYTES = 4_000
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class PortInUseError(UserError):
@@ -200,22 +196,5 @@ def spawn(
         stdout=output,
         stderr=subprocess.STDOUT,
         process_group=0,
-        preexec_fn=_die_with_parent(),  # noqa: PLW1509 - it calls nothing that takes a lock
+        preexec_fn=die_with_parent(),  # noqa: PLW1509 - it calls nothing that takes a lock
     )
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """What a child does before it becomes a server, so that `kill -9` of this process ends it too.
-
-    Linux only; elsewhere None: there a server outlives a parent that was killed.
-    """
-    if _libc is None:
-        return None
-    prctl, parent = _libc.prctl, os.getpid()
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        if os.getppid() != parent:  # it died in between
-            os._exit(1)
-
-    return tie
