@@ -4,12 +4,12 @@ A window that is kept as a sum costs its label sets; everything else the cells o
 cover the range. `View` is asked for what is held, never changed.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stream.core.buckets import EPOCH_MAX_MS, Size
-from stream.core.catalogue import LIVE, SETTLED, Source
+from stream.core.catalogue import LIVE, SETTLED
 from stream.live.cover import Cover, Piece, cover
 from stream.live.figures import Figures, Tally
 from stream.live.query import (
@@ -33,6 +33,23 @@ if TYPE_CHECKING:
 Group = tuple[str, ...]
 
 
+class Groups(dict[Labels, Group | None]):
+    """From a label set to its group, None where a filter leaves it out; each is found once."""
+
+    def __init__(self, query: Query) -> None:
+        dimensions = query.metric.source.dimensions
+        self._shown = [dimensions.index(name) for name in query.by]
+        self._wanted = [(dimensions.index(name), kept) for name, kept in query.filters.items()]
+
+    def __missing__(self, labels: Labels) -> Group | None:
+        group: Group | None = tuple([labels[i] for i in self._shown])
+        for i, kept in self._wanted:
+            if labels[i] not in kept:
+                group = None
+        self[labels] = group
+        return group
+
+
 def answer(view: "View", query: Query, now_ms: int) -> Answer:
     """One row per group over the whole range."""
     figures = Figures(query.metric, query.fraction)
@@ -42,7 +59,7 @@ def answer(view: "View", query: Query, now_ms: int) -> Answer:
         span = _span(view, query, now_ms, Size.D1)
         values = _cells(view.store(query.metric.source.topic), span.pieces, query.state)
     algebra = view.store(query.metric.source.topic).algebra
-    tallies = _tally(figures, algebra, _gather(_grouping(query), values))
+    tallies = _tally(figures, algebra, _gather(Groups(query), values))
     rows = _rows(query, figures, tallies)
     return _answer(view, query, now_ms, span, rows[: query.limit], len(rows) > query.limit)
 
@@ -76,9 +93,9 @@ def explain(view: "View", query: Query, now_ms: int) -> Explanation:
     topic = query.metric.source.topic
     store = view.store(topic)
     span = _span(view, query, now_ms, Size.D1)
-    group_of = _grouping(query)
-    vectors = _gather(group_of, _cells(store, span.pieces, query.state)).get((), [])
-    live = _gather(group_of, _cells(store, span.pieces, LIVE)).get((), [])
+    groups = Groups(query)
+    vectors = _gather(groups, _cells(store, span.pieces, query.state)).get((), [])
+    live = _gather(groups, _cells(store, span.pieces, LIVE)).get((), [])
     sums = store.algebra.unpack(store.algebra.total(vectors)) if vectors else {}
     fates = store.algebra.unpack(store.algebra.total(live)) if live else {}
     index = query.metric.source.index
@@ -87,7 +104,7 @@ def explain(view: "View", query: Query, now_ms: int) -> Explanation:
     return Explanation(
         query=query,
         answer=answer(view, query, now_ms),
-        layers=_layers(view, store, span.pieces, group_of),
+        layers=_layers(view, store, span.pieces, groups),
         fields={n: sums.get(index[n], 0) for n in (name.removeprefix("-") for name in named)},
         left_out={name: fates.get(index[name], 0) for name in query.metric.source.fates},
         partitions=[
@@ -109,12 +126,12 @@ def _layers(
     view: "View",
     store: Store,
     pieces: Iterable[Piece],
-    group_of: Callable[[Labels], Group | None],
+    groups: Groups,
 ) -> list[Layer]:
     layers: list[Layer] = []
     for size, start_ms in pieces:
         end_ms = view.calendar.end(size, start_ms)
-        cells = sum(group_of(labels) is not None for labels in store.bucket(size, start_ms))
+        cells = sum(groups[labels] is not None for labels in store.bucket(size, start_ms))
         last = layers[-1] if layers else None
         if last is not None and last.size == size and last.to_ms == start_ms:
             layers[-1] = Layer(size, last.from_ms, end_ms, last.buckets + 1, last.cells + cells)
@@ -127,14 +144,14 @@ def _steps(
     view: "View", query: Query, pieces: Iterable[Piece], step: Size
 ) -> dict[int, dict[Group, Vector]]:
     """The sum of each group in each step, by the step's start."""
-    store, group_of = view.store(query.metric.source.topic), _grouping(query)
+    store, groups = view.store(query.metric.source.topic), Groups(query)
     by_step: dict[int, list[Piece]] = {}
     for size, start_ms in pieces:
         by_step.setdefault(view.calendar.start(step, start_ms), []).append((size, start_ms))
     return {
         at_ms: {
             group: store.algebra.total(many)
-            for group, many in _gather(group_of, _cells(store, held, query.state)).items()
+            for group, many in _gather(groups, _cells(store, held, query.state)).items()
         }
         for at_ms, held in by_step.items()
     }
@@ -232,22 +249,6 @@ def _cells(store: Store, pieces: Iterable[Piece], state: str) -> Iterator[tuple[
 # --- groups and rows ---
 
 
-def _grouping(query: Query) -> Callable[[Labels], Group | None]:
-    """From a label set to its group; None where a filter leaves it out; found once for each."""
-    source: Source = query.metric.source
-    shown = [source.dimensions.index(name) for name in query.by]
-    wanted = [(source.dimensions.index(name), kept) for name, kept in query.filters.items()]
-    known: dict[Labels, Group | None] = {}
-
-    def group_of(labels: Labels) -> Group | None:
-        if labels not in known:
-            fits = all(labels[i] in kept for i, kept in wanted)
-            known[labels] = tuple(labels[i] for i in shown) if fits else None
-        return known[labels]
-
-    return group_of
-
-
 def _tally(
     figures: Figures, algebra: Algebra, vectors: Mapping[Group, list[Vector]]
 ) -> dict[Group, Tally]:
@@ -258,13 +259,11 @@ def _tally(
     return tallies
 
 
-def _gather(
-    group_of: Callable[[Labels], Group | None], many: Iterable[tuple[Labels, Vector]]
-) -> dict[Group, list[Vector]]:
+def _gather(groups: Groups, many: Iterable[tuple[Labels, Vector]]) -> dict[Group, list[Vector]]:
     """The vectors of each group."""
     gathered: dict[Group, list[Vector]] = {}
     for labels, vector in many:
-        group = group_of(labels)
+        group = groups[labels]
         if group is not None:
             held = gathered.get(group)
             if held is None:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench import latency, recovery, throughput
+from tests.bench import latency, recovery, scale, throughput
 from tests.bench.figures import Figure, repeat
 from tests.bench.machine import describe
 from tests.bench.stage import Stage
@@ -108,13 +108,31 @@ class Bench:
     async def recovery(self) -> Found:
         """From the start of a process until it counts again, by keys of its ledgers."""
         found = {}
-        for keys, times in ((1_000, self._times), (self._events, self._times)):
+        for keys, times in (
+            (1_000, self._times),
+            (self._events, self._times),
+            (10 * self._events, 1),
+        ):
             found[str(keys)] = await repeat(times, lambda k=keys: recovery.measure(self._stage, k))  # type: ignore[misc]
             say(f"{keys:>10} keys  {found[str(keys)]['seconds'].text()} s")
         return found
 
+    async def scale(self) -> Found:
+        """What many names, sessions and tickets cost in memory, and how fast answers are then."""
+        found = {}
+        for name, topic, share, records in (
+            ("a day of 1,000 campaigns × 10 channels", "clicks", 2.0, scale.day_of_clicks),
+            ("100,000 label sets", "clicks", 1.0, scale.label_sets),
+            ("5 M open sessions", "sessions", 5.0, scale.open_sessions),
+            ("4 M open tickets", "tickets", 4.0, scale.open_tickets),
+        ):
+            count = int(share * self._events)
+            found[name] = await scale.measure(self._stage, topic, count, records)
+            say(f"{name:40} " + "  ".join(f"{key} {n:,.1f}" for key, n in found[name].items()))
+        return found
 
-CASES = ("throughput", "long", "growth", "latency", "recovery")
+
+CASES = ("throughput", "long", "growth", "latency", "recovery", "scale")
 
 
 def now_ms() -> int:
