@@ -21,14 +21,15 @@ _CHOICE = pytest.StashKey[Choice]()
 _ROLE_FIXTURES = ("every_kafka", "every_redis", "kafka", "redis_server")
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
-# A slow machine is no fault, and CI must not fail for what a change has not touched.
-for _name, _examples in (("here", 60), ("ci", 150), ("thorough", 2_000)):
+# A slow machine is no fault, and CI must not fail for what a change has not touched. Mutants are
+# many, and each has to fall for the same examples whenever it is tried.
+for _name, _examples in (("here", 60), ("ci", 150), ("thorough", 2_000), ("mutants", 15)):
     hypothesis.settings.register_profile(
         _name,
         deadline=None,
         print_blob=True,
         max_examples=_examples,
-        derandomize=_name == "ci",
+        derandomize=_name in ("ci", "mutants"),
     )
 
 
