@@ -3,6 +3,7 @@
 # make lint    the same without the tests     make format   mend style
 # make chaos   kills and stops everything while it counts (CHAOS="--faults 100 --events 10000000")
 # make bench   how fast it is; writes docs/performance.md (BENCH="throughput --events 1000000")
+# make mutants changes the core in thousands of ways: do tests notice? (MUTANTS="stream.core.desk*")
 # make docs    docs/metrics.md out of the catalogue, Grafana's dashboards out of their code
 # make audit   known weaknesses of the pinned dependencies
 # make lock    pin the dependencies anew      make clean    remove what the others have made
@@ -15,8 +16,9 @@ DEMO   ?=
 TESTS  ?= tests
 CHAOS  ?=
 BENCH  ?=
+MUTANTS ?=
 
-.PHONY: demo test chaos bench lint format docs audit lock clean packages
+.PHONY: demo test chaos bench mutants lint format docs audit lock clean packages
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -32,6 +34,10 @@ chaos: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench.run $(BENCH) --out docs/performance.json
 	@$(BIN)/python -m tests.bench.report
+
+mutants: $(VENV)-mutants/.done
+	@$(VENV)-mutants/bin/mutmut run $(MUTANTS)
+	@$(VENV)-mutants/bin/mutmut results
 
 lint: $(VENV)/.dev
 	@echo "· style"
@@ -59,7 +65,7 @@ lock: $(VENV)/.dev
 	@tools/lock $(BIN)/uv
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-mutants mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 packages:
 	@tools/debian-packages redis-server:redis-server promtool:prometheus \
@@ -79,3 +85,9 @@ $(VENV)/.dev: $(BIN)/python requirements/dev.lock pyproject.toml
 	@$(PIP) --require-hashes -r requirements/dev.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.demo
+
+$(VENV)-mutants/.done: requirements/mutants.lock pyproject.toml
+	@tools/venv $(PYTHON) $(VENV)-mutants
+	@$(VENV)-mutants/bin/pip --disable-pip-version-check --quiet install --require-hashes --no-deps \
+		-r requirements/mutants.lock
+	@touch $@
