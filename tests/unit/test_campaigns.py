@@ -56,13 +56,14 @@ def test_a_record_says_what_the_contract_says() -> None:
         Campaign(
             launch_ms=NINE,
             name="Spring",
+            owner="Ana",
             targets=(parse_target("conversions=5000@24h"), parse_target("value=99.5@7d")),
             notes=(parse_note("mail sent@2026-03-01T09:10Z", 0),),
             channels=("email", "social"),
         )
     )
     assert raw == (
-        b'{"launch_at":"2026-03-01T09:00Z","name":"Spring",'
+        b'{"launch_at":"2026-03-01T09:00Z","name":"Spring","owner":"Ana",'
         b'"targets":[{"measure":"conversions","count":5000,"within":"24h"},'
         b'{"measure":"value","count":"99.5","within":"7d"}],'
         b'"annotations":[{"at":"2026-03-01T09:10Z","text":"mail sent"}],'
@@ -87,6 +88,11 @@ def test_others_may_write_records_too() -> None:
             "'joy' is no measure of a target",
         ),
         (b'{"channels": [""]}', "a channel has 1 to 128"),
+        (b'{"channels": [' + b",".join([b'"x"'] * 101) + b"]}", "channels are more than"),
+        (
+            b'{"annotations": [{"at": "2026-03-01T09:00Z", "text": "' + b"x" * 201 + b'"}]}',
+            "a note has at most 200",
+        ),
     ],
 )
 def test_a_bad_record_says_what_is_wrong(raw: bytes, why: str) -> None:
@@ -105,6 +111,14 @@ def test_a_change_lays_over_what_is_there(before: Campaign, more: Campaign) -> N
     assert set(after.notes) == {*before.notes, *more.notes}
     assert set(more.targets[:1]) <= set(after.targets)
     assert apply(change, after) == after
+
+
+def test_what_a_change_says_replaces_what_was_said() -> None:
+    before = Campaign(launch_ms=NINE, name="Spring", owner="Ana", channels=("email",))
+    change = Change(launch_ms=NINE + 60_000, name="May", owner="Mei", channels=("social",))
+    assert apply(change, before) == Campaign(
+        launch_ms=NINE + 60_000, name="May", owner="Mei", channels=("social",)
+    )
 
 
 def test_a_target_replaces_that_of_the_same_measure_and_time() -> None:
@@ -162,6 +176,7 @@ def test_a_note_may_say_when() -> None:
         (parse_target, "value=-1@1h", "'-1' is not an amount above 0"),
         (parse_target, "clicks=1@8d", "'8d' is not 1m to 7d"),
         (parse_target, "clicks=1@90s", "'90s' is not 1m to 7d"),
+        (parse_target, "clicks=1@0m", "'0m' is not 1m to 7d"),
         (parse_target, "clicks=1@soon", "'soon' is not a duration"),
         (parse_instant, "tomorrow", "write one like 2026-03-01T09:00Z"),
         (parse_instant, "2026-02-30T09:00Z", "is not a time"),

@@ -239,6 +239,33 @@ def test_what_happens_to_a_ticket_in_the_batch_that_puts_it_away_is_counted(late
     assert floor.backlog() == ({"red": (1, 1)} if later_ms == 2 * DAY else {})
 
 
+@pytest.mark.parametrize(("later_ms", "resolved_ms"), [(WINDOW, WINDOW), (WINDOW + 1, 0)])
+def test_the_chain_of_resolutions_goes_on_within_the_window_its_end_included(later_ms, resolved_ms):
+    floor = Floor()
+    floor.feed(
+        event("opened", T0, team="red"),
+        event("resolved", T0),
+        event("resolved", T0 + later_ms),
+    )
+    total = sum(
+        cell.get("resolution_ms", 0)
+        for (size, _, _), cell in floor.cells().items()
+        if size == Size.D1
+    )
+    assert total == resolved_ms
+
+
+def test_what_the_watermark_has_passed_cannot_be_told_anew():
+    floor = settled_floor()
+    at_ms = T0 + DAY
+    floor.feed(event("reopened", at_ms), event("contact", at_ms + 2 * MINUTE, by="agent"))
+    floor.pass_to(at_ms + HOUR)
+    assert floor.backlog() == {"red": (1, 0)}
+    floor.feed(event("closed", at_ms + MINUTE), record_ms=at_ms + 2 * HOUR)
+    floor.feed(event("reassigned", at_ms + 2 * MINUTE, team="blue"), record_ms=at_ms + 2 * HOUR)
+    assert floor.backlog() == {"red": (1, 0)}
+
+
 def test_resolved_again_after_all_has_settled_counts_no_second_time():
     floor = settled_floor()
     floor.feed(event("reopened", T0 + DAY), event("resolved", T0 + DAY + 1))

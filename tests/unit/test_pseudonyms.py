@@ -29,3 +29,9 @@ def test_a_pseudonym_neither_holds_the_id_nor_tells_the_key():
 def test_a_key_that_is_too_short_or_too_long_is_refused(size):
     with pytest.raises(ValueError, match=f"has {size}"):
         Pseudonyms(bytes(size))
+
+
+def test_ledgers_of_earlier_versions_are_understood():
+    ours = Pseudonyms(KEY)
+    assert ours.of("v1").hex() == "195c5b33cf2ab13af3692c61"
+    assert ours.fingerprint == "0b8c4f410b81"
