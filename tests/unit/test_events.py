@@ -42,7 +42,7 @@ MALFORMED, INVALID, UNKNOWN = Reason.MALFORMED, Reason.INVALID, Reason.UNKNOWN_T
 def numbered():
     """Plain ids for values that no command line could name."""
     numbers = count()
-    return lambda value: f"value{next(numbers)}"
+    return lambda _: f"value{next(numbers)}"
 
 
 def decode(topic, **fields):
