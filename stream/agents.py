@@ -42,5 +42,6 @@ async def take(batch: RecordBatch, shards: Shards) -> None:
         return
     for _ in shard.fold(batch):
         await asyncio.sleep(0)
+        await shard.room()
     if shard.core.is_paused and shards.find(shard.place) is shard:
         await shards.paused(shard)

@@ -171,6 +171,9 @@ class Settings(BaseSettings):
 
     http_host: str = Field("127.0.0.1", description="address the server listens on")
     http_port: Port = Field(8000, description="port the server listens on")
+    live_clients: int = Field(
+        1_000, ge=0, description="live streams (/api/v1/live) open at once; more are refused"
+    )
     worker_host: str = Field("127.0.0.1", description="address of the worker's own /metrics")
     worker_port: Port = Field(6066, description="port of the worker's own /metrics")
     processes: int = Field(

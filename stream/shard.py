@@ -104,6 +104,10 @@ class Shard:
             self._note(part, folded)
             yield
 
+    async def room(self) -> None:
+        """Wait while so many dead letters are to be written that no more records should come."""
+        await self._letters.room(*self.place)
+
     async def flush(self) -> None:
         """Write what changed to the ledger. Raises Fenced, LedgerError, DeadLetterError."""
         self._let_time_pass()

@@ -1,13 +1,15 @@
 """Bad records, set aside byte for byte in a topic of their own.
 
 Owns their form and their delivery, at least once: `send` takes them, `flushed` returns when the
-broker has them. A worker waits for it before its ledger passes their offsets. What is bad, and why,
-the core says.
+broker has them. A worker waits for it before its ledger passes their offsets, and for `room` before
+it takes more records: a flood must neither fill the memory nor make a flush without end. What is
+bad, and why, the core says.
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -20,6 +22,8 @@ from stream.engine.retry import is_transient, pauses_s
 MAX_DETAIL: Final = 200
 BATCH_BYTES: Final = 900_000  # below the limit of a topic that was made without settings
 MAX_RECORD_BYTES: Final = 16 << 20
+MOST_WAITING_BYTES: Final = 8 << 20
+"""Of one source partition; what comes with the record that reaches it may go beyond."""
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,22 @@ class Letter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What waits of one source partition, oldest first."""
+
+    letters: list[Letter] = field(default_factory=list)
+    size: int = 0
+
+    def extend(self, letters: Sequence[Letter]) -> None:
+        self.letters.extend(letters)
+        self.size += sum(map(_size, letters))
+
+    def sent(self, count: int) -> None:
+        self.size -= sum(map(_size, self.letters[:count]))
+        del self.letters[:count]
 
 
 class DeadLetters:
@@ -53,7 +73,8 @@ class DeadLetters:
         self._timeout_s = timeout_s
         self._bootstrap = bootstrap
         self._credentials = credentials
-        self._waiting: dict[tuple[str, int], list[Letter]] = {}
+        self._waiting: dict[tuple[str, int], _Queue] = {}
+        self._fewer = asyncio.Event()
         self._partitions = 0
 
     async def start(self) -> None:
@@ -76,13 +97,21 @@ class DeadLetters:
     async def stop(self) -> None:
         """Disconnect; what was not flushed is forgotten."""
         self._waiting.clear()
+        self._fewer.set()
         await self._producer.stop()
 
     def send(self, batch: RecordBatch, drops: Sequence[Drop]) -> None:
         """Take the dropped records of a batch; `flushed` delivers them."""
         if drops:
-            waiting = self._waiting.setdefault((batch.topic, batch.partition), [])
+            waiting = self._waiting.setdefault((batch.topic, batch.partition), _Queue())
             waiting.extend(_letters(batch, drops, self._prefix))
+
+    async def room(self, topic: str, partition: int) -> None:
+        """Return when little of a source partition waits, or it is forgotten."""
+        source = (topic, partition)
+        while source in self._waiting and self._waiting[source].size >= MOST_WAITING_BYTES:
+            self._fewer.clear()
+            await self._fewer.wait()
 
     async def flushed(self, topic: str, partition: int) -> None:
         """Deliver what a source partition has waiting; return when the broker has it all.
@@ -90,18 +119,22 @@ class DeadLetters:
         Tries again until it succeeds or the partition is forgotten. Raises DeadLetterError.
         """
         source = (topic, partition)
-        waiting = self._waiting.get(source, [])
-        due = len(waiting)
+        waiting = self._waiting.get(source)
+        if waiting is None:
+            return
+        due = len(waiting.letters)
         while due and self._waiting.get(source) is waiting:
-            sent = await self._deliver(source, waiting[:due])
-            del waiting[:sent]
+            sent = await self._deliver(source, waiting.letters[:due])
+            waiting.sent(sent)
+            self._fewer.set()
             due -= sent
-        if not waiting and self._waiting.get(source) is waiting:
+        if not waiting.letters and self._waiting.get(source) is waiting:
             del self._waiting[source]
 
     def forget(self, topic: str, partition: int) -> None:
         """Drop what a lost partition has waiting: its next owner meets the same records again."""
         self._waiting.pop((topic, partition), None)
+        self._fewer.set()
 
     async def _deliver(self, source: tuple[str, int], letters: Sequence[Letter]) -> int:
         """Write the first of the letters, as many as fit a batch; return how many that were."""
@@ -144,6 +177,11 @@ class DeadLetters:
             raise TimeoutError
         sent.result()
         return count
+
+
+def _size(letter: Letter) -> int:
+    """About what it takes, its headers included."""
+    return len(letter.key or b"") + len(letter.value or b"") + MAX_DETAIL
 
 
 def _letters(batch: RecordBatch, drops: Sequence[Drop], prefix: str) -> list[Letter]:

@@ -214,6 +214,6 @@ def _bounds_of(pictures: Pictures) -> _Bounds | None:
     kept_ms = newest_ms - RETENTION_MS[Size.M1] + _MARGIN_MS
     return _Bounds(
         kept_ms=kept_ms - kept_ms % MINUTE_MS,
-        done_ms=min(max(watermarks), *known),
+        done_ms=min([max(watermarks), *known]),
         newest_ms=newest_ms,
     )

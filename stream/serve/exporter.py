@@ -6,7 +6,7 @@ view that is too old shows its age and its partitions, but no figures.
 
 import asyncio
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,12 +31,22 @@ _DRAIN_S = 1.0
 
 
 class Exporter:
-    """The endpoint over one view. `clock` gives the wall clock in milliseconds."""
+    """The endpoint over one view. `clock` gives the wall clock in milliseconds.
 
-    def __init__(self, view: View, settings: Settings, clock: Callable[[], int]) -> None:
+    `others` have samples that do not come from the view.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        settings: Settings,
+        clock: Callable[[], int],
+        others: Sequence[Callable[[], Iterable[Family]]] = (),
+    ) -> None:
         self._view = view
         self._settings = settings
         self._clock = clock
+        self._others = others
         self._collection = Collection(settings)
         self._latency = LatencyHistogram()
         self._turn = asyncio.Lock()
@@ -62,6 +72,7 @@ class Exporter:
         now_ms = self._clock()
         self._latency.drain(self._view)
         vital = [*vitals(self._view, self._settings, now_ms), self._latency.family()]
+        vital += (family for families in self._others for family in families())
         figures = b""
         if self._view.fresh(now_ms):
             figures = await self._figures(now_ms, open_metrics)

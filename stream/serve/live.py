@@ -1,15 +1,15 @@
-"""Server-sent events: who listens, what they have been told, and who is too slow.
+"""Server-sent events: what listeners are told, and when.
 
-One reader of the view serves all listeners: every message is encoded once. Knows no metric.
+One reader of the view serves all listeners: every message is encoded once, the snapshot that a
+listener begins with too, as long as it holds. Knows no metric.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import msgspec
 import structlog
-from anyio import CancelScope
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from stream.live.view import View
 from stream.serve.answers import status_body, time_or_null
+from stream.serve.audience import Audience, Listener
 from stream.serve.bodies import Delta, LiveKey, LiveRow, LiveStatus, Snapshot
 from stream.serve.parameters import refuse_parameters
 from stream.serve.problems import respond
@@ -31,31 +32,8 @@ PERIOD_S = 1.0
 STATUS_EVERY_MS = 2_000
 """A status comes at least so often, so that a reader knows how fresh the figures are."""
 COMMENT_EVERY_S = 15
-MAX_UNSENT = 3
-MAX_LISTENERS = 1_000
-RETRY = {"Retry-After": "5", "Cache-Control": "no-store"}
-
-
-class Listener:
-    """One open stream: messages that wait to be sent, and the means to drop it."""
-
-    def __init__(self) -> None:
-        self.unsent: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_UNSENT)
-        self.scope = CancelScope()
-
-    def offer(self, message: bytes | None) -> bool:
-        """Queue a message (None: the end); False if too many wait already."""
-        try:
-            self.unsent.put_nowait(message)
-        except asyncio.QueueFull:
-            self.scope.cancel()
-            return False
-        return True
-
-    async def messages(self) -> AsyncIterator[bytes]:
-        """Yield messages as they come, until the end."""
-        while (message := await self.unsent.get()) is not None:
-            yield message
+NO_STORE = {"Cache-Control": "no-store"}
+RETRY = {**NO_STORE, "Retry-After": "5"}
 
 
 class Hub:
@@ -68,9 +46,8 @@ class Hub:
         self._reader = TileReader(settings)
         self._clock = clock
         self._build = build
-        self._listeners: set[Listener] = set()
-        self._arrived = asyncio.Event()
-        self._closed = False
+        self.audience = Audience(settings.live_clients)
+        self._opening: bytes | None = None
         self._tiles = NOTHING
         self._read_ms = 0
         self._version = -1
@@ -80,12 +57,12 @@ class Hub:
     @property
     def listeners(self) -> int:
         """How many streams are open."""
-        return len(self._listeners)
+        return len(self.audience)
 
     async def run(self) -> None:
         """Tell listeners what changes, at most once a second, until cancelled."""
         while True:
-            await self._arrived.wait()
+            await self.audience.somebody.wait()
             with contextlib.suppress(TimeoutError):  # nothing changed: a status may be due
                 async with asyncio.timeout(PERIOD_S):
                     await self._view.changed(self._version)
@@ -97,14 +74,14 @@ class Hub:
 
     def close(self) -> None:
         """End every stream; new ones are refused."""
-        self._closed = True
-        for listener in list(self._listeners):
-            listener.offer(None)
+        self.audience.close()
 
     async def endpoint(self, request: Request) -> Response:
         """Open a stream: a snapshot first, then what changes."""
         refuse_parameters(request.query_params.multi_items())
-        if self._closed or len(self._listeners) >= MAX_LISTENERS:
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream", headers=NO_STORE)
+        if not self.audience.admits():
             return respond(503, "no more live streams can be opened here", headers=RETRY)
         return LiveResponse(self)
 
@@ -113,37 +90,22 @@ class Hub:
         now_ms = self._clock()
         if now_ms - self._read_ms >= PERIOD_S * 1000:
             self._refresh(now_ms)
-        listener = Listener()
-        listener.offer(self._encode("snapshot", self._snapshot(now_ms)))
-        self._listeners.add(listener)
-        self._arrived.set()
-        return listener
-
-    def leave(self, listener: Listener) -> None:
-        """Forget a listener."""
-        self._listeners.discard(listener)
-        if not self._listeners:
-            self._arrived.clear()
+        if self._opening is None:
+            self._opening = self._encode("snapshot", self._snapshot(now_ms))
+        return self.audience.join(self._opening)
 
     def _refresh(self, now_ms: int) -> None:
-        self._version = self._view.version
+        self._version, self._opening = self._view.version, None
         before, after = self._tiles, self._reader.read(self._view, now_ms)
         self._tiles, self._read_ms = after, now_ms
         rows, gone = changes(before, after)
         if rows or gone or before.active_sessions != after.active_sessions:
-            self._tell("delta", self._delta(rows, gone, now_ms))
+            self.audience.tell(self._encode("delta", self._delta(rows, gone, now_ms)))
         status = self._status(now_ms)
         statuses = [partition.status for partition in status.partitions]
         if statuses != self._statuses or now_ms - self._status_ms >= STATUS_EVERY_MS:
             self._statuses, self._status_ms = statuses, now_ms
-            self._tell("status", status)
-
-    def _tell(self, event: str, body: msgspec.Struct) -> None:
-        message = self._encode(event, body)
-        for listener in list(self._listeners):
-            if not listener.offer(message):
-                self.leave(listener)
-                log.info("live_listener_dropped", unsent=MAX_UNSENT)
+            self.audience.tell(self._encode("status", status))
 
     def _encode(self, event: str, body: msgspec.Struct) -> bytes:
         data = msgspec.json.encode(body)
@@ -206,4 +168,4 @@ class LiveResponse(EventSourceResponse):
             with listener.scope:
                 await super().__call__(scope, receive, send)
         finally:
-            self._hub.leave(listener)
+            self._hub.audience.leave(listener)

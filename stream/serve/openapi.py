@@ -62,7 +62,8 @@ once a second, `event: delta` (schema Delta) with the rows that changed and thos
 `id` is the version of the view; a comment comes every 15 seconds. Rows are the totals (labels {})
 of every metric and its largest 100 campaigns, or teams for tickets, over 5m and 1h (tickets: 1h and
 24h), live and under the default definitions. A reader that leaves 3 messages unsent is dropped;
-whoever connects again gets a new snapshot."""
+whoever connects again gets a new snapshot. When as many streams are open as are allowed, the answer
+is 503 with `Retry-After`."""
 
 
 class OpenApi:

@@ -34,12 +34,15 @@ from stream.serve.openapi import OpenApi
 from stream.serve.ops.endpoints import OpsRoom
 from stream.serve.pages import Pages
 from stream.serve.problems import ParameterError, on_fault, on_http_error, on_parameter_error
+from stream.serve.wire import Wire
 from stream.settings import Settings
 from stream.tls import load_server_tls
 
 log = structlog.get_logger(__name__)
 GRACE_S = 1
 ANSWER_S = 1.0
+KERNEL_BYTES = 131_072
+"""What the kernel keeps for a client that does not read; without it, megabytes for each."""
 
 
 def wall_clock_ms() -> int:
@@ -60,7 +63,10 @@ class Parts:
     ) -> None:
         pages = Pages()
         self.hub = Hub(view, settings, clock, pages.build)
-        self.exporter = Exporter(view, settings, clock)
+        self.wire = Wire()
+        self.exporter = Exporter(
+            view, settings, clock, (self.hub.audience.families, self.wire.families)
+        )
         self.ops = OpsRoom(view, settings, clock, pages.build)
         self._routes = [
             *self.ops.routes(),
@@ -124,6 +130,7 @@ async def _serve(
     server = _Server(
         uvicorn.Config(
             app,
+            http=parts.wire.protocol(),
             ssl_context_factory=None if tls is None else lambda *_: tls,
             log_config=None,
             access_log=False,
@@ -184,6 +191,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
         listener.bind((host, port))
         listener.listen(2048)
     except OSError as error:

@@ -74,6 +74,7 @@ class Report:
     events: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    sending_s: float = 0.0
     blows: list[Blow] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
     complaints: list[str] = field(default_factory=list)
@@ -89,7 +90,9 @@ class Report:
     def lines(self) -> Iterator[str]:
         o, v = self.options, self.verdict
         yield f"{len(self.blows)} faults, {self.events:,} events, seed {o.seed}"
-        yield f"{self.seconds:.0f} s, {o.rate:,.0f} events a second, {o.workers} workers"
+        sent = self.events / self.sending_s if self.sending_s else 0.0
+        told = f"{sent:,.0f} events a second sent, {o.rate:,.0f} wanted"
+        yield f"{self.seconds:.0f} s, {told}, {o.workers} workers"
         yield f"difference: {v.difference} in {v.compared:,} figures compared"
         told = ", ".join(f"{n:,} {name}" for name, n in sorted(self.outcomes.items()))
         yield f"records by outcome: {told}"
@@ -133,10 +136,11 @@ async def run(options: Options, *, keep_logs: Path | None = None) -> Report:
         await eventually(lambda: _is_ready(arena, witness), 60, what="ready")
         start_ms = now_ms()
         witness.start()
-        feeding = asyncio.create_task(feeder.run())
+        feeding, fed_s = asyncio.create_task(feeder.run()), time.monotonic()
         await arena.nap(3)
         await _attack(options, arena, feeder, witness, report, feeding)
         await _finish(arena, feeder, witness, feeding)
+        report.sending_s = time.monotonic() - fed_s
         witness.stop()
         await _judge(options, arena, feeder, witness, report, start_ms)
     finally:
@@ -291,6 +295,12 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=Options.rate, help="records a second")
     parser.add_argument("--only", default="", help="names of faults, with commas between")
     parser.add_argument("--session-timeout", type=int, default=Options.session_timeout_s)
+    parser.add_argument(
+        "--outage",
+        type=float,
+        default=Options.outage_s,
+        help="seconds that servers are away, at most",
+    )
     parser.add_argument("--report", type=Path, default=Path("chaos-report.txt"))
     parser.add_argument("--logs", type=Path, default=None, help="folder to keep the logs in")
     given = parser.parse_args()
@@ -301,6 +311,8 @@ def main() -> int:
         events=given.events,
         rate=given.rate,
         session_timeout_s=given.session_timeout,
+        outage_s=given.outage,
+        lateness_s=max(Options.lateness_s, int(3 * given.outage)),
         only=tuple(filter(None, given.only.split(","))),
     )
     report = asyncio.run(run(options, keep_logs=given.logs))

@@ -1,6 +1,6 @@
 """The archivist over what workers wrote to a real store: what is found, kept and forgotten."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import asdict
 from functools import partial
 
@@ -21,6 +21,9 @@ from tests.support.services import Service
 from tests.support.views import NOW_MS, HandMade, entries
 
 ABOUT = About(Rules().definition_id, asdict(Rules()), dict.fromkeys(SOURCES, 1))
+NEVER: dict[str, object] = {
+    "clock_ms": None, "watermark_ms": None, "newest_event_ms": None, "settled_through_ms": {},
+}  # fmt: skip
 T = (NOW_MS - 5 * HOUR) // MINUTE * MINUTE
 SPRING = LaunchId("spring", T)
 
@@ -34,13 +37,14 @@ class Desk:
         self.book = LaunchBook()
         self.archivist = Archivist(link, group, self.book)
 
-    async def write(self, made: HandMade, **info: object) -> None:
+    async def write(self, made: HandMade, empty: Collection[str] = (), **info: object) -> None:
+        """All topics; partitions of `empty` ones have never had a record."""
         self._epoch += 1
         for topic in SOURCES:
             picture = entries(made, topic)
             cells = [(key, value) for key, value in picture.items() if value is not None]
             projection = Projection(self._link, self._group, topic, 0, about=ABOUT)
-            state = made.info(topic, **info)
+            state = made.info(topic, **info, **(NEVER if topic in empty else {}))
             await projection.push(self._epoch, 0, 42, picture, state, partial(iter, cells))
 
     async def look(self, times: int = 1) -> dict[bytes, bytes | None]:
@@ -105,6 +109,18 @@ async def test_an_hour_that_has_not_settled_waits(desk: Desk) -> None:
     assert await desk.look(4) == {
         head_key(SPRING): encode_head(Head(SPRING, MINUTE)),
         **kept_hours(made, SPRING, 2),
+    }
+
+
+async def test_clicks_alone_settle_by_themselves(desk: Desk) -> None:
+    made = HandMade()
+    for minute in range(280):
+        labels = labels_of(CLICKS, "spring", "email", "A")
+        made.count(CLICKS, labels, {"impressions": 9}, at_ms=T + minute * MINUTE)
+    await desk.write(made, empty=("sessions", "tickets"))
+    assert await desk.look(3) == {
+        head_key(SPRING): encode_head(Head(SPRING, MINUTE)),
+        **kept_hours(made, SPRING, 4),
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from stream.core.records import Drop, Reason, RecordBatch
+from stream.engine import dead_letters
 from stream.engine.dead_letters import MAX_DETAIL, DeadLetters
 from stream.engine.kafka_admin import KafkaAdmin, TopicShape
 from stream.engine.topics import DEAD_LETTER_CONFIGS
@@ -120,6 +121,27 @@ async def test_more_than_a_batch_of_letters_keep_their_order(
         letters.send(batch_of(values, []), [Drop(n, Reason.LATE, "") for n in range(3000)])
         await letters.flushed("clicks", 1)
     assert [record.value for record in await records_of(every_kafka, topic)] == values
+
+
+async def test_a_flood_waits_for_room_and_one_that_is_forgotten_does_not(
+    every_kafka: Service, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "MOST_WAITING_BYTES", 5_000)
+    drops = [Drop(n, Reason.MALFORMED, "") for n in range(30)]
+    async with letters_to(every_kafka, topic) as letters:
+        await letters.room("clicks", 1)
+        letters.send(batch_of([b"x" * 100] * 30, []), drops)
+        await letters.room("clicks", 0)
+        waiting = asyncio.create_task(letters.room("clicks", 1))
+        done, _ = await asyncio.wait([waiting], timeout=0.1)
+        assert not done
+        await letters.flushed("clicks", 1)
+        await asyncio.wait_for(waiting, 10)
+        letters.send(batch_of([b"x" * 100] * 30, []), drops)
+        waiting = asyncio.create_task(letters.room("clicks", 1))
+        await asyncio.sleep(0)
+        letters.forget("clicks", 1)
+        await asyncio.wait_for(waiting, 10)
 
 
 async def test_without_letters_nothing_is_waited_for(every_kafka: Service, topic: str) -> None:

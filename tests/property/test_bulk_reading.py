@@ -1,6 +1,7 @@
 """Reading in bulk says of every record what the decoder says of it alone."""
 
 import json
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from stream.core.hashing import hash_texts, hash_words
 from stream.core.memo import Memo
 from stream.core.reading import BEFORE_ALL, EventReader
 from stream.core.texts import Texts
+from tests.support.mutants import SEEDS, mutant
 
 T0 = 1_760_000_000_000
 
@@ -293,6 +295,40 @@ def values_of(draw):
 @example([SAMPLE[0], SAMPLE[0] + SAMPLE[1], SAMPLE[1]])
 def test_any_mix_of_records_is_read_as_the_decoder_reads_each(values):
     check(values, check(SAMPLE))
+
+
+# --- mutants -------------------------------------------------------------------------------------
+
+PARENTS = [
+    *SAMPLE[:3],
+    written(3, timestamp="2025-06-01T10:00:00.123Z", cost="0.25", channel="email"),
+    written(4, cost=7, creative="ä", other={"a": [1, "}"]}),
+    json.dumps({"type": "impression", "timestamp": T0, "event_id": "e"}).encode(),
+]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mutants_are_read_as_the_decoder_reads_each(seed, monkeypatch):
+    monkeypatch.setattr(click_reader, "PAGE", 40)
+    rng, reader = Random(seed), check(PARENTS * 3)
+    for _ in range(10):
+        share = rng.choice([0.1, 0.5, 1.0])
+        pick = [
+            mutant(rng, PARENTS) if rng.random() < share else rng.choice(PARENTS)
+            for _ in range(100)
+        ]
+        check(pick, reader)
+
+
+@pytest.mark.parametrize("parent", [PARENTS[0], PARENTS[4]])
+def test_a_record_torn_in_two_is_not_joined_again(parent, monkeypatch):
+    monkeypatch.setattr(click_reader, "PAGE", 40)
+    reader = check(PARENTS * 3)
+    for place in range(len(parent) + 1):
+        torn = parent[:place], parent[place:]
+        ends = (b"", b""), (b'","a":"', b'"'), (b"", b'{"a":"'), (b'"}', b"")
+        halves = [half for end, begin in ends for half in (torn[0] + end, begin + torn[1])]
+        check([*PARENTS, *halves, *PARENTS], reader)
 
 
 def test_a_field_of_the_contract_is_looked_at_wherever_a_shape_has_a_hole():

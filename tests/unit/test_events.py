@@ -4,6 +4,7 @@ import json
 from datetime import date as date_type
 from decimal import Decimal
 from itertools import count
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from stream.core.events import (
     parse_timestamp,
 )
 from stream.core.records import Reason
+from tests.support.mutants import SEEDS, mutant
 
 SOUND = {
     "clicks": {"event_id": "e1", "type": "click", "timestamp": 1_000},
@@ -403,3 +405,42 @@ def test_whatever_comes_is_an_event_or_a_fault(topic, data):
         for name in ("event_id", *NAMES[topic]):
             text = getattr(found, name)
             assert text is None or (1 <= len(text) <= 128 and text.encode())
+
+
+def plain(value):
+    """What Python's own reader, made strict, says: an object, or None for what is none."""
+    try:
+        found = json.loads(value.decode(), parse_constant=refuse, object_pairs_hook=whole)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def refuse(name):
+    raise ValueError(name)
+
+
+def whole(pairs):
+    """An object, if none of its texts, shadowed ones too, has half a surrogate."""
+    json.dumps(pairs, ensure_ascii=False).encode()
+    return dict(pairs)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_mutant_is_malformed_where_another_reader_says_so_and_read_alike_where_not(topic, seed):
+    full = {**SOUND[topic], **dict.fromkeys(NAMES[topic], "ä"), "other": [1.5, {"a": None}]}
+    texts = json.dumps(full), json.dumps(full, ensure_ascii=False), json.dumps(SOUND[topic])
+    rng, parents = Random(f"{topic}/{seed}"), [text.encode() for text in texts]
+    values = [mutant(rng, parents) for _ in range(2_000)]
+    decoder = EventDecoder(topic)
+    found = [decoder.decode(value) for value in values]
+    for start in range(0, len(values), 50):  # joined, if all of them are sound
+        assert decoder.decode_all(values[start : start + 50]) == found[start : start + 50]
+    for value, event in zip(values, found, strict=True):
+        fields = plain(value)
+        assert (reason(event) is MALFORMED) == (fields is None), value
+        if not isinstance(event, Fault):
+            assert fields is not None
+            for name in ("event_id", "type", *NAMES[topic]):
+                assert getattr(event, name) == fields.get(name)

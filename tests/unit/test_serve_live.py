@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Scope
 from stream.core.catalogue import CLICKS, METRICS, SESSIONS, TICKETS
 from stream.core.records import TopicPartition
 from stream.serve import live
-from stream.serve.live import MAX_UNSENT, Hub, Listener
+from stream.serve.audience import MAX_UNSENT, Listener
+from stream.serve.live import Hub
 from stream.serve.openapi import document
 from tests.support.serving import Served
 from tests.support.views import HandMade
