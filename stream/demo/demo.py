@@ -25,6 +25,7 @@ from stream.producer import Say
 
 HOST = "127.0.0.1"
 PROBE_PATIENCE_S = 2.0
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +166,32 @@ def banner(options: DemoOptions) -> str:
     return "\n".join(
         (
             f"Screen   {server}/",
+            *_launch_line(options, server),
             f"API      {server}/api/v1/query?metric=ctr&window=5m&by=campaign",
             f"Metrics  {server}/metrics   worker: http://{HOST}:{options.worker_port}/metrics",
             f"Kafka    {told['STREAM_KAFKA']}   Redis: {told['STREAM_REDIS_URL']}",
             f"Events   {events}",
+            *_history_line(options),
             "Ctrl-C ends it; nothing is kept.",
         )
     )
+
+
+def _launch_line(options: DemoOptions, server: str) -> list[str]:
+    scenario = SCENARIOS.get(options.scenario)
+    live = [brief for brief in scenario.briefs if brief.targets] if scenario else []
+    if not (options.events and live):
+        return []
+    newest = max(live, key=lambda brief: brief.launched_s)
+    return [f"Launch   {server}/launch/{newest.campaign}"]
+
+
+def _history_line(options: DemoOptions) -> list[str]:
+    history_ms = _backfill_ms(options) if options.events else 0
+    if not history_ms:
+        return []
+    hours = history_ms / _HOUR_MS
+    return [f"History  {hours:g} h of it are sent first; they show within a minute or two"]
 
 
 async def answers_ok(port: int, path: str) -> bool:

@@ -208,9 +208,12 @@ def _launched(campaign: str, at_s: float, scale: float, slowness: float) -> Epis
     return Episode("volume", ((at_s - 1, 0.0), *points), campaign)
 
 
-_QUIET = ((-901.0, 0.0015), (-900.0, 1.0))
-"""Two days at full traffic would be seventeen million events."""
 _HOUR = 3_600.0
+_QUIET = (
+    *((-2.5 * _HOUR - 1, 0.0015), (-2.5 * _HOUR, 0.2)),
+    *((-901.0, 0.2), (-900.0, 1.0)),
+)
+"""Two days at full traffic would be seventeen million events; the last hours are compared with."""
 _PAST = (
     (Campaign("members-day", 1.0, 0.30, 0.42), -46.5 * _HOUR, 0.10, 1.0),
     (Campaign("free-shipping", 1.0, 0.26, 0.46), -41.0 * _HOUR, 0.075, 1.3),

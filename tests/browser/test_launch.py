@@ -93,7 +93,7 @@ async def test_the_page_says_what_the_api_says(stage: Stage, visit: Visit) -> No
     )
     await expect(sentence).to_contain_text(f"the median launch had {pace['usual_share']:.0%}")
     await expect(sentence).to_contain_text("projected at 24 h")
-    await expect(page.locator("#before")).to_contain_text("100 impressions, 20 clicks")
+    await expect(page.locator("#before")).to_contain_text("impressions 100, clicks 20")
     rows = page.locator("#parts tbody tr")
     first = said["splits"][0]["rows"][0]
     await expect(rows.nth(0)).to_contain_text(

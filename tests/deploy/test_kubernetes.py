@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -133,6 +134,28 @@ def test_settings_are_valid_and_secrets_are_mounted_where_they_say(
         for volume in volumes.values():
             if "secret" in volume:  # the program refuses what others can read
                 assert volume["secret"]["defaultMode"] & 0o007 == 0
+
+
+def test_it_sets_what_compose_sets() -> None:
+    services = yaml.safe_load((FOLDER.parents[1] / "docker-compose.yml").read_text())["services"]
+    for part in ("worker", "server"):
+        of_compose = {name for name in services[part]["environment"] if name.startswith("STREAM_")}
+        assert of_compose - set(settings()) == {"STREAM_HTTP_OPEN"}, "Kubernetes has a token"
+
+
+@pytest.mark.parametrize(
+    ("workload", "addresses"),
+    [
+        ("engagement-worker", ("STREAM_KAFKA", "STREAM_REDIS_URL")),
+        ("engagement-server", ("STREAM_REDIS_URL", "STREAM_ALERTMANAGER")),
+    ],
+)
+def test_the_network_lets_out_to_what_is_set(workload: str, addresses: tuple[str, ...]) -> None:
+    policy = named("NetworkPolicy", workload)
+    open_ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+    for name in addresses:
+        address = settings()[name]
+        assert urlsplit(address if "//" in address else f"//{address}").port in open_ports, name
 
 
 def test_secrets_come_from_the_words_at_the_top() -> None:

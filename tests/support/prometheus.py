@@ -25,9 +25,10 @@ async def prometheus(
     interval: str = SCRAPE,
     external_labels: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Scrapes these jobs (name -> host:port); yields a client of its API once that answers."""
+    """Scrapes these jobs (name -> host:port) and itself; yields a client of its API."""
     if shutil.which("prometheus") is None:
         pytest.skip("prometheus is not installed")
+    file, port = folder / "prometheus.json", free_port()
     config = {
         "global": {
             "scrape_interval": interval,
@@ -38,10 +39,9 @@ async def prometheus(
         "rule_files": [str(path) for path in rules],
         "scrape_configs": [
             {"job_name": name, "static_configs": [{"targets": [target]}]}
-            for name, target in jobs.items()
+            for name, target in {**jobs, "prometheus": f"127.0.0.1:{port}"}.items()
         ],
     }
-    file, port = folder / "prometheus.json", free_port()
     file.write_text(json.dumps(config))
     process = await asyncio.create_subprocess_exec(
         "prometheus",

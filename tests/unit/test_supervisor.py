@@ -361,3 +361,8 @@ def test_the_banner_says_where_to_look() -> None:
     for place in ("http://127.0.0.1:8000/", "6066/metrics", "127.0.0.1:9092", "6379", "Ctrl-C"):
         assert place in told
     assert "stream replay" in banner(DemoOptions(events=False))
+    assert "http://127.0.0.1:8000/launch/autumn" in told
+    assert "47.5 h of it are sent first" in told
+    for without in (DemoOptions(events=False), DemoOptions(scenario="mixed", backfill_ms=0)):
+        assert "/launch/" not in banner(without)
+        assert "sent first" not in banner(without)

@@ -11,15 +11,23 @@ _MINUTE_MS = 60_000
 
 def tell_pace(pace: Pace, elapsed: float) -> str:
     """`at T + 47 min 1,240 of 5,000 conversions (24.8 %); …`"""
+    span = spell_span(pace.within * _MINUTE_MS)
+    if pace.course.why is Why.NOT_BEGUN:
+        aim = "" if pace.target is None else f"{_name(pace, f'{pace.target.count:,.0f}')} in {span}"
+        return "; ".join([*([f"aimed at {aim}"] if aim else []), "it has not begun"])
     count, share = f"{pace.value:,.0f}", ""
     if pace.target is not None:
         target = float(pace.target.count)
         count, share = f"{count} of {target:,.0f}", f" ({pace.value / target:.1%})"
-    said = f"a value of {count}" if pace.measure == "value" else f"{count} {pace.measure}"
-    parts = [f"at {tell_age(min(elapsed, pace.within))} {said}{share}"]
+    parts = [f"at {tell_age(min(elapsed, pace.within))} {_name(pace, count)}{share}"]
     if pace.course.usual is not None and pace.course.why is not Why.OVER:
-        parts.append(f"the median launch had {pace.course.usual:.0%}")
+        of_what = f" of its {span} by then" if pace.target is None else ""
+        parts.append(f"the median launch had {pace.course.usual:.0%}{of_what}")
     return "; ".join([*parts, _tell_projection(pace)]).replace("%", " %")
+
+
+def _name(pace: Pace, count: str) -> str:
+    return f"a value of {count}" if pace.measure == "value" else f"{count} {pace.measure}"
 
 
 def _tell_projection(pace: Pace) -> str:
@@ -35,7 +43,7 @@ def _tell_projection(pace: Pace) -> str:
         ),
         Why.FEW_COUNTED: f"no projection: it takes {LEAST_COUNT} {pace.measure}, here and there",
         Why.OVER: f"the {span} are over",
-        Why.NOT_BEGUN: "it has not begun",
+        Why.NOT_BEGUN: "",
         None: "",
     }[pace.course.why]
 

@@ -1,7 +1,7 @@
 // The charts of a launch: each measure beside earlier launches, their median and band; on counts
 // with a target also the pace that it takes, and where it leads.
 
-import { measure, shown, span as spanText, within } from "./launch-text.js";
+import { measure, shown, span as spanText, whole, within } from "./launch-text.js";
 import { element, lineChart, short, t, write } from "./common.js";
 
 const ORDER = ["impressions", "clicks", "ctr", "sessions", "bounce_rate", "conversions", "conversion_rate", "value"];
@@ -59,7 +59,8 @@ class Box {
     this.build(line, answer, series, chosen, first);
     const marks = first ? series.marks : series.marks.map(({ at }) => ({ at }));
     this.chart.set({ x: series.x, y: series.y, range: series.range, targets: series.targets, marks });
-    write(this.latest, shown(line.unit, series.latest, 1));
+    // A minute's rate is one of a few: it would jump.
+    write(this.latest, line.unit === "ratio" && answer.curve !== "cumulative" ? "" : shown(line.unit, series.latest, 1));
     this.series = series;
     this.words = this.say(line, answer, first);
     if (!this.pointed) write(this.note, this.words);
@@ -97,7 +98,7 @@ class Box {
       series: series.styles,
       bands: [{ upper: 1, lower: 0, colour: "--series-5" }, ...(series.fan ? [{ upper: series.fan + 1, lower: series.fan, colour: "--series-1" }] : [])],
       value: (n) => (line.unit === "ratio" ? shown("ratio", n) : n === null || n === undefined ? shown("count", n) : n < 10_000 ? shown("count", n, 1) : short(n)),
-      at: (x) => label(x * UNIT[unit]),
+      at: (x) => label(x * UNIT[unit], unit),
       time: false,
       ticks: (min, max, width) => ticks(unit, max, width),
       height: first ? 340 : 210,
@@ -186,7 +187,7 @@ const lastOf = (values) => values.findLast((v) => v !== null) ?? null;
 
 function latest(line, { totals, pace, frozen }) {
   const aim = pace.find((one) => one.measure === line.measure);
-  if (frozen) return aim ? aim.value : lastOf(line.launch);
+  if (frozen) return aim ? whole(aim) : lastOf(line.launch);
   const figure = totals[line.measure];
   return typeof figure === "object" && figure !== null ? figure.value : figure;
 }
@@ -202,9 +203,10 @@ function between(values, grid, at) {
   return a === null || b === null ? null : a + ((b - a) * (at - grid[i - 1])) / (grid[i] - grid[i - 1]);
 }
 
-function label(minutes) {
+function label(minutes, unit) {
   if (!minutes) return t("age.start");
-  return t("age.short", { age: spanText(minutes) });
+  const days = unit === "days" && minutes % 1440 === 0;
+  return t("age.short", { age: days ? t("unit.d", { n: minutes / 1440 }) : spanText(minutes) });
 }
 
 function ticks(unit, max, width) {

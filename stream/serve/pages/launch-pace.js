@@ -26,11 +26,13 @@ class Block {
     const text = [first, ...others].join(t("pace.join"));
     if (text !== this.text) {
       this.text = text;
-      this.sentence.replaceChildren(element("strong", { className: "figure" }, first), ...others.flatMap((part) => [t("pace.join"), part]), ".");
+      this.sentence.replaceChildren(element("strong", { className: "figure" }, capital(first)), ...others.flatMap((part) => [t("pace.join"), part]), ".");
     }
     this.bar.show(pace);
   }
 }
+
+const capital = (text) => text.charAt(0).toLocaleUpperCase() + text.slice(1);
 
 // From nothing to the target, or to the upper end of what is projected: what there is, what the
 // median launch had come to of its own end, and where it leads.
@@ -48,7 +50,8 @@ class Bar {
     const end = Math.max(target ?? 0, projection?.high ?? 0, value) * 1.02;
     const at = (n) => `${Math.max(0, Math.min(100, (100 * n) / end))}%`;
     this.parts.done.style.width = at(value);
-    const shows = { range: projection, projected: projection, target, usual: usual !== null && target !== null && why !== "over" };
+    this.parts.done.hidden = !(value > 0);
+    const shows = { range: projection, projected: projection, target, usual: usual !== null && target !== null && why !== "over" && why !== "not_begun" };
     for (const [kind, on] of Object.entries(shows)) this.parts[kind].hidden = !on;
     if (projection) {
       this.parts.range.style.left = at(projection.low);

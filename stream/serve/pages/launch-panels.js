@@ -1,6 +1,6 @@
 // What stands beside the charts of a launch: totals, the way, tagging, splits, and whom to compare.
 
-import { age, heading, measure, money, shown } from "./launch-text.js";
+import { age, heading, measure, money, rate, shown } from "./launch-text.js";
 import { count, day, element, fill, growth, name, percent, plainPercent, t, write } from "./common.js";
 
 const TOTALS = ["impressions", "clicks", "ctr", "sessions", "bounce_rate", "conversions", "conversion_rate", "value"];
@@ -23,11 +23,12 @@ export function showTotals(host, answer) {
     const { value, note, box } = tiles.get(one);
     const figure = answer.totals[one];
     const ratio = typeof figure === "object" && figure !== null;
-    write(value, ratio ? percent(figure.value) : one === "value" ? money(figure) : count(figure));
+    const told = ratio ? rate(figure) : { text: one === "value" ? money(figure) : count(figure), title: "" };
+    write(value, told.text);
+    value.title = told.title;
     const usual = answer.usual[one];
     write(note, usual === undefined ? "" : t("total.usual", { n: shown(ratio ? "ratio" : "count", usual) }));
     box.hidden = one === "value" && !figure;
-    if (ratio && figure.low !== null) value.title = t("total.interval", { low: percent(figure.low), high: percent(figure.high) });
   }
 }
 
@@ -39,7 +40,7 @@ export function showWay({ way }) {
     const weakest = step.name === way.weakest;
     const much = way.basis === "lowest" || (weakest && step.share / step.usual_share < FAR_BELOW);
     const bar = element("span", { className: "fill" });
-    bar.style.width = `${Math.max(0.5, (100 * step.count) / most)}%`;
+    bar.style.width = `${step.count ? Math.max(0.5, (100 * step.count) / most) : 0}%`;
     const notes = [];
     if (step.share !== null) notes.push(t("way.share", { share: percent(step.share) }));
     if (step.usual_share !== null) notes.push(t("way.usual", { share: percent(step.usual_share) }));
@@ -72,7 +73,7 @@ export function showTags({ tagging, launch_at: launchAt }) {
     const bad = !direct && one.share !== null && one.share > MISSING_MUCH;
     const values = { share: one.share ? percent(one.share) : plainPercent(one.share), topic: t(`topic.${one.topic}`), dimension: t(`dimension.${one.dimension}`) };
     const text = one.total ? t(one.dimension === "campaign" ? "tags.all" : "tags.one", values) : t("tags.none", values);
-    return element("li", { className: bad ? "look" : direct ? "plain" : "fine" }, element("span", { className: "unseen" }, `${t(bad ? "tags.look" : "tags.good")}: `), text);
+    return element("li", { className: bad ? "look" : direct || !one.total ? "plain" : "fine" }, bad || one.total ? element("span", { className: "unseen" }, `${t(bad ? "tags.look" : "tags.good")}: `) : null, text);
   });
   place("untagged").replaceChildren(...checks);
   const start = Date.parse(launchAt);
@@ -115,7 +116,7 @@ function tabulate({ rows, others }) {
   const columns = COLUMNS.filter((one) => rows.some(({ figures }) => figures[one] !== null && figures[one] !== 0) || one === "impressions");
   const head = element("tr", {}, ...[t(dimension), ...columns.map(heading)].map((text) => element("th", { scope: "col" }, text)));
   const body = element("tbody");
-  const cell = (figure) => (typeof figure === "object" && figure !== null ? percent(figure.value) : count(figure));
+  const cell = (figure) => (typeof figure === "object" && figure !== null ? rate(figure).text : count(figure));
   const lines = rows.map(({ label, figures }) => [name(label), ...columns.map((one) => cell(figures[one]))]);
   if (others) lines.push([t("split.others", { n: count(others) }), ...columns.map(() => "")]);
   fill(body, lines, columns.length + 1);
