@@ -1,10 +1,11 @@
 """Plays records through the core, as a worker would, and reads the cells it comes to."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import pytest
 
 from stream.core.buckets import Calendar
 from stream.core.catalogue import SOURCES
@@ -13,10 +14,16 @@ from stream.core.partition import Folded, Partition
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import RecordBatch
 from stream.core.rules import Rules
-from stream.core.sketch import FIRST_BIN
+from stream.core.sketch import FIRST_BIN, bins, representative
 
 PSEUDONYMS = Pseudonyms(bytes(32))
 Cells = dict[tuple[int, int, tuple[str, ...]], dict[str, int]]
+_COUNTS = {
+    "first_response_ms": "answered",
+    "first_resolution_ms": "resolved",
+    "resolution_ms": "resolved_latest",
+}
+"""How many durations a sketch holds."""
 
 
 def batch_of(topic: str, records: Sequence[Any]) -> RecordBatch:
@@ -79,7 +86,10 @@ def write(partition: Partition, ledger: dict[bytes, bytes], sweep: int) -> None:
 
 
 def cells(partition: Partition, topic: str) -> tuple[Cells, Cells]:
-    """Live and settled cells by (size, start, label values), fields by name, sketches left out."""
+    """Live and settled cells by (size, start, label values), fields by name.
+
+    Sketches are left out, but seen to hold what the fields beside them say.
+    """
     names = {index: name for name, index in SOURCES[topic].index.items()}
     entries = dict(partition.table.items())
     labels = {
@@ -97,11 +107,22 @@ def cells(partition: Partition, topic: str) -> tuple[Cells, Cells]:
                 continue
             where = size, start_ms, labels[label]
             for into, values in zip((live, settled), decode_cell(value), strict=True):
+                _check_sketches(topic, values)
                 named = {names[i]: n for i, n in values.items() if i < FIRST_BIN}
                 named = {name: n for name, n in named.items() if name not in fates}
                 if named:
                     into[where] = named
     return live, settled
+
+
+def _check_sketches(topic: str, values: Mapping[int, int]) -> None:
+    source = SOURCES[topic]
+    for number, total in enumerate(source.sketches):
+        held = bins(number, values)
+        assert all(n > 0 for n in held.values())
+        assert sum(held.values()) == values.get(source.index[_COUNTS[total]], 0)
+        told = sum(representative(bin_number) * n for bin_number, n in held.items())
+        assert told == pytest.approx(values.get(source.index[total], 0), rel=0.010_001)
 
 
 def reasons(folded: Folded) -> dict[int, str]:

@@ -1,6 +1,7 @@
 """The cube: roll-up into every size, retention, the cap of label sets, totals, expiry."""
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 from stream.core.buckets import RETENTION_MS, Calendar, Size
 from stream.core.catalogue import CLICKS, OTHER
 from stream.core.cells import (
+    SPAN_LABEL,
     add,
     cell_key,
     decode_cell,
+    decode_span,
     encode_cell,
     label_key,
     parse_cell_key,
@@ -50,6 +53,27 @@ def test_an_instant_is_counted_in_the_bucket_around_it_in_every_size():
         (size, Calendar().start(size, NOW), label): ({0: 3, 1: 5}, {}) for size in SIZES
     }
     assert rows(table) == expected
+
+
+@pytest.mark.parametrize("cut", range(7))
+def test_a_bucket_knows_the_first_and_the_last_offset_of_its_records(cut):
+    cube, table = cube_of()
+    slot = NOW // 10_000
+    slots = np.array([slot, slot + 1, slot, slot + 1, slot, slot])
+    offsets = np.array([3, 4, 6, 7, 9, 12])
+    for part in (slice(0, cut), slice(cut, None)):
+        cube.spans(slots[part], offsets[part])
+        if cut % 2:
+            cube.roll(NOW)
+    cube.roll(NOW)
+    found = {
+        parse_cell_key(key)[1] // 10_000: decode_span(value)
+        for key, value in table.items()
+        if parse_cell_key(key)[0] == Size.S10
+    }
+    assert found == {slot: (3, 12), slot + 1: (4, 7)}
+    hour = cell_key(Size.H1, NOW - NOW % HOUR, SPAN_LABEL)
+    assert decode_span(dict(table.items())[hour]) == (3, 12)
 
 
 def test_neighbouring_buckets_do_not_mix():
