@@ -73,8 +73,11 @@ class Events(list[Any]):
     def labels(self, cube: Cube, positions: Positions) -> Labels:
         """Label ids of events, admitted in their order."""
         found = [self._names(self[i]) for i in positions.tolist()]
-        labels = [cube.label(tuple(name or NOT_SET for name in names)) for names in found]
-        return np.array(labels, np.int64)
+        labels = {
+            names: cube.label(tuple(name or NOT_SET for name in names))
+            for names in dict.fromkeys(found)
+        }
+        return np.array([labels[names] for names in found], np.int64)
 
 
 class EventReader:

@@ -6,12 +6,12 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from stream.core import visitors
 from stream.core.buckets import RETENTION_MS, Calendar, Size
 from stream.core.partition import META, Partition
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import Outcome, Reason, RecordBatch
 from stream.core.rules import Rules
+from stream.core.sessions import Frame
 from tests.strategies import key_for, to_value
 from tests.support.play import PSEUDONYMS, cells, write
 
@@ -436,7 +436,7 @@ def test_a_visitor_of_very_many_sessions_stays_small_and_every_session_counts():
         assert feed(partition, "sessions", *events).outcomes == {Outcome.COUNTED: 500}
         partition.drain(0)
         [kept] = [value for key, value in partition.table.items() if key[:1] == b"i"]
-        assert partition.sizes()["open"] <= visitors.MAX_VISITS + 2 * visitors.MAX_MARKS
+        assert partition.sizes()["open"] <= Frame.MAX_VISITS + 2 * Frame.MAX_MARKS
         assert len(kept) < 200_000
     day = Calendar().day(T0)[0]
     live, _ = cells(partition, "sessions")
@@ -447,7 +447,7 @@ def test_a_visitor_of_very_many_sessions_stays_small_and_every_session_counts():
 
 
 def test_a_visitor_with_too_many_sessions_loses_the_ones_silent_longest(monkeypatch):
-    monkeypatch.setattr(visitors, "MAX_VISITS", 4)
+    monkeypatch.setattr(Frame, "MAX_VISITS", 4)
     partition = partition_of("sessions", allowed_lateness_ms=0)
     feed(partition, "sessions", *(page(T0 + n, session_id=f"s{n}") for n in range(5)))
     feed(partition, "sessions", *(page(T0 + 10, session_id=f"s{n}") for n in range(4)))
