@@ -9,9 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-import numpy as np
 import structlog
 from redis.exceptions import RedisError
 
@@ -98,9 +96,7 @@ class Shard:
 
     def fold(self, batch: RecordBatch) -> Iterator[None]:
         """Count a batch, a slice at a time; stops when the partition is lost or paused."""
-        for part in slices(batch, self._pause_ms()):
-            while self.takes_more and self._is_much_over(part):
-                yield
+        for part in slices(batch):
             if not self.takes_more:
                 return
             folded = self.core.fold(part)
@@ -246,16 +242,6 @@ class Shard:
         if end is not None and self.core.position >= end.offset and not self.core.is_paused:
             self.core.pass_time(end.broker_ms - CLOCK_MARGIN_MS, SETTLE_AT_ONCE)
 
-    def _is_much_over(self, part: RecordBatch) -> bool:
-        """Settle some of what is over before a part begins, as folding it would; more is left."""
-        at_ms = int(part.timestamps[0]) if len(part.values) else self.core.record_ms
-        return not self.core.pass_time(at_ms, SETTLE_AT_ONCE)
-
-    def _pause_ms(self) -> int | None:
-        """How long no record must have come for much to be over then; None: there is not much."""
-        is_much = self.core.sizes()["open"] > SETTLE_AT_ONCE
-        return self.core.rules.allowed_lateness_ms if is_much else None
-
     def _note(self, batch: RecordBatch, folded: Folded) -> None:
         self._meters.count(self.place.topic, folded)
         stamps = batch.timestamps
@@ -276,16 +262,14 @@ class Shard:
         return sorted(found.items())
 
 
-def slices(batch: RecordBatch, pause_ms: int | None = None) -> Iterator[RecordBatch]:
-    """Cut a batch into parts small enough to be folded at once, and where there was a pause."""
+def slices(batch: RecordBatch) -> Iterator[RecordBatch]:
+    """Cut a batch into parts small enough to be folded at once."""
     total = len(batch.values)
-    edges = {0, total, *range(0, total, SLICE_RECORDS)}
-    if pause_ms is not None:
-        edges.update((np.flatnonzero(np.diff(batch.timestamps) > pause_ms) + 1).tolist())
-    if len(edges) <= 2:
+    if total <= SLICE_RECORDS:
         yield batch
         return
-    for at, to in pairwise(sorted(edges)):
+    for at in range(0, total, SLICE_RECORDS):
+        to = min(at + SLICE_RECORDS, total)
         yield replace(
             batch,
             start=batch.start if at == 0 else batch.offsets[at],

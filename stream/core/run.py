@@ -47,8 +47,9 @@ class Run(Generic[E_co]):
 
     def accepted(self) -> Iterator[int]:
         """Positions of the events to count, in order; a fold may call one LATE before the next."""
+        repeats = self.repeats
         for position, verdict in enumerate(self.verdicts.tolist()):
-            if verdict == DUPLICATE or self.came_before(position):
+            if verdict == DUPLICATE or (position in repeats and self.came_before(position)):
                 self.verdicts[position] = DUPLICATE
                 if self.leave_out is not None:
                     self.leave_out(position)
@@ -64,11 +65,11 @@ class Run(Generic[E_co]):
 
     def came_before(self, position: int) -> bool:
         """Whether an event repeats one that is counted."""
-        return position in self.repeats and bool(
+        return bool(
             self.verdicts[position] == FRESH
             and any(
                 self.verdicts[earlier] == FRESH and self.at_ms[earlier] >= self.oldest[position]
-                for earlier in self.repeats[position]
+                for earlier in self.repeats.get(position, ())
             )
         )
 

@@ -84,23 +84,20 @@ def take_in(
 def settle(visitor: Visitor, before_ms: int, frame: Frame) -> list[Visit]:
     """Settle the visits whose last possible event lies before an instant, and return them.
 
-    Their marks are played for good, so that nothing can reach them any more.
+    The marks up to their last one are played for good, so that nothing can reach them any more:
+    also those of other visits, which would not find theirs again behind the sums of a settled one.
     """
-    kept = len(visitor.visits)
-    now, owners = current(visitor, frame)
-    due = {id(v): v for v in now if not v.settled and frame.due_ms(v) < before_ms}
+    marks, (now, owners) = visitor.marks, current(visitor, frame)
+    due = {id(v) for v in now if not v.settled and frame.due_ms(v) < before_ms}
     if not due:
         return []
-    visitor.marks = [
-        mark for mark, owner in zip(visitor.marks, owners, strict=True) if id(owner) not in due
-    ]
-    visitor.visits = [
-        *(due.get(id(new), old) for new, old in zip(now, visitor.visits, strict=False)),
-        *(visit for visit in now[kept:] if id(visit) in due),
-    ]
-    for visit in due.values():
+    n = max((place for place, owner in enumerate(owners, 1) if id(owner) in due), default=0)
+    play(visitor.visits, marks[:n], frame)
+    visitor.marks = [marks[place] for place in range(n) if owners[place] is None] + marks[n:]
+    over = [v for v, whole in zip(visitor.visits, now, strict=False) if id(whole) in due]
+    for visit in over:
         visit.settled = True
-    return list(due.values())
+    return over
 
 
 def forget(visitor: Visitor, watermark_ms: int, frame: Frame) -> None:

@@ -149,8 +149,7 @@ class Visitors:
         for number in special.tolist():
             key, raw = keys[number], changed.pop(number, raws[number])
             guests[key] = self._guest(key, raw, is_counted=not crowd.is_plain[number])
-        for number, raw in changed.items():
-            self._table.put(keys[number], raw)
+        self._table.put_all({keys[number]: raw for number, raw in changed.items()})
         rest = np.fromiter(changed, np.intp, len(changed))
         before = known[np.concatenate((rest, special))]
         self._counts.change(before[is_unsettled(before)], crowd.rows[rest])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core import guard, tickets
+from stream.core import guard, tickets, visitors
 from stream.core.rules import Rules
 from stream.core.sessions import Frame
 from tests import strategies as worlds
@@ -22,6 +22,7 @@ HOUR = 3_600_000
 @pytest.fixture(autouse=True, scope="module")
 def _guards_within_reach():
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(visitors, "FEW", 1)
         patch.setattr(Frame, "MAX_MARKS", 4)
         patch.setattr(Frame, "MAX_VISITS", 2)
         patch.setattr(tickets, "MAX_STEPS", 4)
