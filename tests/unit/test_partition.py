@@ -608,7 +608,7 @@ def test_a_session_that_silence_settles_leaves_the_others_what_was_theirs():
         page(T0 + 2 * HOUR, event_id="2", session_id="b"),
         page(T0 + 2 * HOUR, event_id="1"),
     )
-    feed(partition, "sessions", page(T0 + 2 * HOUR + 105 * MINUTE, visitor="w"))  # b is over
+    feed(partition, "sessions", page(T0 + 225 * MINUTE + 1, visitor="w"))  # b is over
     feed(partition, "sessions", page(T0 + 9 * HOUR, visitor="w"))
     assert settled(partition)[Size.D1, Calendar().day(T0)[0], ("(not set)",) * 3] == {
         "sessions": 3,
