@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 SLICE_RECORDS = 4_000
 """Records that are folded at once; then others may run."""
+SETTLE_AT_ONCE = 4_000
+"""Sessions or tickets that are settled at once where time passes without records."""
 SIGN_OF_LIFE_S = 1.0
 CLOCK_MARGIN_MS = 2_000
 """How far the clocks of the brokers may be apart when time settles what no record does."""
@@ -238,7 +240,7 @@ class Shard:
         """Settle what is over although no record comes: all up to the end of the log is in."""
         end = self.end
         if end is not None and self.core.position >= end.offset and not self.core.is_paused:
-            self.core.pass_time(end.broker_ms - CLOCK_MARGIN_MS)
+            self.core.pass_time(end.broker_ms - CLOCK_MARGIN_MS, SETTLE_AT_ONCE)
 
     def _note(self, batch: RecordBatch, folded: Folded) -> None:
         self._meters.count(self.place.topic, folded)

@@ -46,7 +46,7 @@ class Recount:
                 ahead = [start for start in passed if start > core.position]
                 await self._read(source, min([through, *ahead]), until_s)
         if META in entries:
-            self._let_time_pass(settled_ms(entries))
+            core.settle_until(settled_ms(entries))  # silence may have settled it: no record tells
         return True
 
     async def _read(self, source: Scanner, stop: int, until_s: float) -> None:
@@ -71,9 +71,3 @@ class Recount:
             [record.key for record in records],
             [record.timestamp for record in records],
         )
-
-    def _let_time_pass(self, until_ms: int) -> None:
-        """Settle as far as the ledger has: the wall clock's part, which no record tells of."""
-        watermark_ms = self.core.watermark_ms
-        if watermark_ms is not None and until_ms > self.core.settled_ms:
-            self.core.pass_time(self.core.record_ms + until_ms - watermark_ms)

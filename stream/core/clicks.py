@@ -34,6 +34,10 @@ class Clicks:
     def settle(self, before_ms: int, watermark_ms: int) -> None:
         """A click is final at once."""
 
+    def reach(self, before_ms: int, most: int) -> int:  # noqa: ARG002 - a Fold
+        """Nothing is in the way."""
+        return before_ms
+
     def settled_through(self, before_ms: int) -> dict[str, int]:  # noqa: ARG002 - a Fold
         """Clicks have no settled figures."""
         return {}

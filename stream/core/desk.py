@@ -125,6 +125,10 @@ class Desk:
                 absorb(case.ticket, watermark_ms)
                 self._file(case, watermark_ms)
 
+    def reach(self, before_ms: int, most: int) -> int:
+        """How far one can settle with about so many tickets."""
+        return self._dues.reach(before_ms, most)
+
     def drain(self) -> None:
         """Count and write what has changed."""
         for case in self._touched:

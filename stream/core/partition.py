@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import attrgetter, ne
 from typing import Any
 
 import msgspec
@@ -139,14 +139,26 @@ class Partition:
         self._moved = True
         return folded
 
-    def pass_time(self, now_ms: int) -> None:
+    def pass_time(self, now_ms: int, at_once: int | None = None) -> bool:
         """Let the wall clock stand in for the next record's timestamp.
 
-        The caller vouches that no record with an earlier timestamp is still to come.
+        The caller vouches that no record with an earlier timestamp is still to come. With
+        `at_once`, time passes only until about so many items have settled: False says that there is
+        more to do. How it is cut makes no difference, for each piece is time that passed.
         """
         gap_ms = now_ms - self.record_ms
-        if self.clock_ms > BEFORE_ALL and gap_ms > self.rules.allowed_lateness_ms:
-            self._settle(self._watermark(self.clock_ms + gap_ms))
+        if self.clock_ms == BEFORE_ALL or gap_ms <= self.rules.allowed_lateness_ms:
+            return True
+        whole = reached = self._watermark(self.clock_ms + gap_ms)
+        if at_once is not None:
+            reached = self._fold.reach(whole, at_once)
+        self._settle(reached)
+        return reached == whole
+
+    def settle_until(self, before_ms: int) -> None:
+        """Settle as far as another count of the same log has, whose caller vouched for the time."""
+        if self.clock_ms > BEFORE_ALL and before_ms > self.settled_ms:
+            self._settle(before_ms)
 
     def resume(self, skip_to: int | None) -> None:
         """Go on after a pause, from an offset if one is given that lies ahead."""
@@ -285,8 +297,9 @@ class Partition:
             folded.drops.append(Drop(int(offsets[i]), reason, detail))
         if self._owner is not None and records.keys:
             counted = np.flatnonzero((verdicts == FRESH) | (verdicts == UNCHECKED)).tolist()
-            keys = records.keys_at(chosen)
-            folded.miskeyed += sum(keys[i] != self._owner(run.events[i]).encode() for i in counted)
+            keys, events, owner = records.keys_at(chosen), run.events, self._owner
+            owners = [owner(events[i]).encode() for i in counted]
+            folded.miskeyed += sum(map(ne, owners, [keys[i] for i in counted]))
 
     def _settle(self, watermark_ms: int) -> None:
         self._fold.settle(watermark_ms, self._watermark(self.clock_ms))

@@ -72,9 +72,20 @@ class Events(list[Any]):
 
     def labels(self, cube: Cube, positions: Positions) -> Labels:
         """Label ids of events, admitted in their order."""
-        found = [self._names(self[i]) for i in positions.tolist()]
-        labels = [cube.label(tuple(name or NOT_SET for name in names)) for names in found]
-        return np.array(labels, np.int64)
+        labels, names = _Admitted(cube), map(self._names, map(self.__getitem__, positions.tolist()))
+        return np.fromiter(map(labels.__getitem__, names), np.int64, len(positions))
+
+
+class _Admitted(dict[tuple[str | None, ...], int]):
+    """Label ids by what events name, each asked for when it is met first."""
+
+    def __init__(self, cube: Cube) -> None:
+        super().__init__()
+        self._cube = cube
+
+    def __missing__(self, names: tuple[str | None, ...]) -> int:
+        label = self[names] = self._cube.label(tuple(name or NOT_SET for name in names))
+        return label
 
 
 class EventReader:

@@ -49,7 +49,7 @@ class Run(Generic[E_co]):
         """Positions of the events to count, in order; a fold may call one LATE before the next."""
         repeats = self.repeats
         for position, verdict in enumerate(self.verdicts.tolist()):
-            if verdict == DUPLICATE or (position in repeats and self._came_before(position)):
+            if verdict == DUPLICATE or (position in repeats and self.came_before(position)):
                 self.verdicts[position] = DUPLICATE
                 if self.leave_out is not None:
                     self.leave_out(position)
@@ -59,16 +59,17 @@ class Run(Generic[E_co]):
     def counted(self) -> NDArray[np.intp]:
         """The same at once, for a fold that calls none LATE."""
         for position in self.repeats:
-            if self._came_before(position):
+            if self.came_before(position):
                 self.verdicts[position] = DUPLICATE
         return np.flatnonzero((self.verdicts == FRESH) | (self.verdicts == UNCHECKED))
 
-    def _came_before(self, position: int) -> bool:
+    def came_before(self, position: int) -> bool:
+        """Whether an event repeats one that is counted."""
         return bool(
             self.verdicts[position] == FRESH
             and any(
                 self.verdicts[earlier] == FRESH and self.at_ms[earlier] >= self.oldest[position]
-                for earlier in self.repeats[position]
+                for earlier in self.repeats.get(position, ())
             )
         )
 
@@ -81,6 +82,9 @@ class Fold(Protocol[E_contra]):
 
     def settle(self, before_ms: int, watermark_ms: int) -> None:
         """Settle what can no longer change before an instant (whole seconds)."""
+
+    def reach(self, before_ms: int, most: int) -> int:
+        """How far towards an instant one can settle so that it takes about `most` items at most."""
 
     def settled_through(self, before_ms: int) -> dict[str, int]:
         """Instants before which all figures are final, by family of metrics."""

@@ -1,50 +1,54 @@
-"""The fold of `sessions`: visitors in the table, their visits counted in the cube."""
+"""The fold of `sessions`: visitors in the table, their sessions counted in the cube.
 
-from collections import Counter
-from collections.abc import Iterator
+A visitor by itself is the law (`visitor`). Many of them take the short way of a crowd, as far as
+they are plain (`crowd`); it comes to the same, sooner.
+"""
 
-import msgspec
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, cast
 
-from stream.core.catalogue import NOT_SET, SESSIONS
-from stream.core.cells import Values
+import numpy as np
+
+from stream.core.arrivals import Arrivals, Positions, sealing
+from stream.core.catalogue import SESSIONS
+from stream.core.crowd import Crowd
 from stream.core.cube import Cube
-from stream.core.events import SessionEvent, micros
+from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED
+from stream.core.marks import CONVERSION, PAGE_VIEW
 from stream.core.pseudonyms import Pseudonyms
-from stream.core.run import LATE, Run
-from stream.core.sessions import (
-    Frame,
-    Kind,
-    Mark,
-    Visit,
-    Visitor,
-    absorb,
-    around,
-    counted,
-    current,
-    forget,
-    insert,
-    join,
-    settle,
-    would_change_settled,
-)
+from stream.core.reading import Events
+from stream.core.rows import is_unsettled, rows_of
+from stream.core.run import LATE, TOO_LATE, Run
+from stream.core.session_counts import SessionCounts
+from stream.core.sessions import Frame, Visit
 from stream.core.table import Table
+from stream.core.visitor import Visitor, absorb, current, forget, settle, take_in
+from stream.core.visitor_forms import decode, encode
 from stream.core.wheel import Wheel
 
-_ACTIVE: Values = {SESSIONS.index["active"]: 1}
-_TOTALS: dict[int, Values] = {
-    Kind.page_view: {SESSIONS.index["page_views_total"]: 1},
-    Kind.conversion: {SESSIONS.index["conversions_total"]: 1},
+FEW = 32
+"""Fewer events or visitors than these are played one by one: numpy's calls have a price."""
+_PART = 4_096
+_TOTALS = {
+    PAGE_VIEW: SESSIONS.index["page_views_total"],
+    CONVERSION: SESSIONS.index["conversions_total"],
 }
-_KINDS = {kind.name: kind for kind in Kind}
-MAX_MARKS = 1_000
-"""A guard of memory: a visitor with more events within the lateness has its oldest half settled in
-order, as if the watermark had passed them."""
-MAX_VISITS = 500
-"""Another: of a visitor with more visits than that, the half that was silent longest settles at
-once and is forgotten; what comes for it later begins a visit of its own."""
+Item = tuple[bytes, bytes]
+"""A key of the table, and the bytes of the visitor."""
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Visitor).decode
+
+class Guest:
+    """A visitor who is played by itself.
+
+    `before` are the visits that had not settled when it came, `settled` those that did since.
+    """
+
+    __slots__ = ("before", "key", "settled", "visitor")
+
+    def __init__(self, key: bytes, visitor: Visitor, before: list[Visit]) -> None:
+        self.key, self.visitor, self.before = key, visitor, before
+        self.settled: list[Visit] = []
 
 
 class Visitors:
@@ -53,169 +57,194 @@ class Visitors:
     def __init__(self, frame: Frame, table: Table, cube: Cube, pseudonyms: Pseudonyms) -> None:
         self._frame = frame
         self._table = table
-        self._pseudonyms = pseudonyms
         self._cube = cube
-        self._wheel = Wheel(self._due_ms)
-        self._unsettled: Counter[int] = Counter()
-        self._touched: dict[bytes, Visitor] = {}
+        self._pseudonyms = pseudonyms
+        self._counts = SessionCounts(cube)
+        self._wheel = Wheel()
 
-    def fold(self, run: Run[SessionEvent]) -> None:
+    def fold(self, run: Run[Any]) -> None:
         """Count a run; an event that came too late gets the verdict LATE."""
-        clocks, lateness_ms = run.clocks, run.lateness_ms
-        for position in run.accepted():
-            event = run.events[position]
-            if not self._take(event, clocks[position] - lateness_ms):
-                run.verdicts[position] = LATE
-        watermark_ms = clocks[-1] - lateness_ms
-        for key, visitor in self._touched.items():
-            self._store(key, visitor, watermark_ms, watermark_ms)
-        self._touched.clear()
+        rows, in_time = cast("Events", run.events), np.flatnonzero(run.verdicts != TOO_LATE)
+        labels = np.zeros(len(rows), np.int64)
+        labels[in_time] = rows.labels(self._cube, in_time)  # admitted along the log
+        watermarks_ms = run.clocks_ms - run.lateness_ms
+        events = Arrivals(rows, run.at_ms, watermarks_ms, labels, self._pseudonyms)
+        places = in_time[run.verdicts[in_time] != DUPLICATE]
+        guests: dict[bytes, Guest] = {}
+        if len(places) >= FEW:
+            places = self._play_together(run, events, places, guests)
+        for place in places.tolist():
+            if run.came_before(place):
+                run.verdicts[place] = DUPLICATE
+            elif not self._play_singly(events, place, guests):
+                run.verdicts[place] = LATE
+        watermark_ms = int(watermarks_ms[-1])
+        self._put_back(guests.values(), watermark_ms, watermark_ms)
+        self._count_totals(run, events)
 
     def settle(self, before_ms: int, watermark_ms: int) -> None:
-        """Settle all visitors whose visits are over before an instant."""
-        for key in self._wheel.pop(before_ms):
-            raw = self._table.get(key)
-            if raw is not None:
-                visitor = _decode(raw)
-                self._count(current(visitor, self._frame), -1)
-                if visitor.timer_ms is not None and visitor.timer_ms < before_ms:
-                    visitor.timer_ms = None
-                self._store(key, visitor, before_ms, watermark_ms)
+        """Look at all visitors who are due before an instant."""
+        keys = iter(dict.fromkeys(self._wheel.pop(before_ms)))
+        while part := list(islice(keys, _PART)):
+            items = [(key, raw) for key in part if (raw := self._table.get(key)) is not None]
+            if len(items) >= FEW:
+                items = self._look_together(items, before_ms, watermark_ms)
+            self._look_singly(items, before_ms, watermark_ms)
+
+    def reach(self, before_ms: int, most: int) -> int:
+        """How far one can settle with about so many visitors."""
+        return self._wheel.reach(before_ms, most)
+
+    def drain(self) -> None:
+        """Count what has changed."""
+        self._counts.drain()
 
     def settled_through(self, before_ms: int) -> dict[str, int]:
         """All sessions begun before it are final."""
-        return {"sessions": min([before_ms, *self._unsettled])}
+        return {"sessions": self._counts.settled_through(before_ms)}
 
-    def load(self, items: Iterator[tuple[bytes, bytes]]) -> None:
+    def load(self, items: Iterable[Item]) -> None:
         """Take up recovered visitors."""
-        for key, raw in items:
-            visitor = _decode(raw)
-            self._watch(visitor, 1)
-            if visitor.timer_ms is not None:
-                self._wheel.add(key, visitor.timer_ms)
-
-    def drain(self) -> None:
-        """Nothing is put off."""
+        items = iter(items)
+        while part := list(islice(items, _PART)):
+            crowd = Crowd([raw for _, raw in part], self._frame)
+            self._counts.begin(crowd.rows[is_unsettled(crowd.rows)])
+            timers_ms = crowd.timers_ms.tolist()
+            for number in np.flatnonzero(~crowd.is_plain).tolist():
+                visitor = self._decode(*part[number])
+                timers_ms[number] = visitor.timer_ms
+                self._counts.begin(rows_of(self._unsettled(visitor)))
+            for (key, _), timer_ms in zip(part, timers_ms, strict=True):
+                self._wheel.add(key, timer_ms)
 
     def sizes(self) -> dict[str, int]:
-        """Visits that have not settled."""
-        return {"open": self._unsettled.total()}
+        """Sessions that have not settled."""
+        return {"open": self._counts.open}
 
-    def _due_ms(self, key: bytes) -> int | None:
-        raw = self._table.get(key)
-        return None if raw is None else _decode(raw).timer_ms
+    # --- all at once ---
 
-    def _take(self, event: SessionEvent, watermark_ms: int) -> bool:
-        mark = self._mark(event)
-        visitor = self._visitor(b"i" + self._pseudonyms.of(event.visitor_id))
-        absorb(visitor, watermark_ms, self._frame)
-        if len(visitor.visits) > MAX_VISITS:
-            self._thin(visitor, watermark_ms)
-        if would_change_settled(visitor, mark, watermark_ms, self._frame):
-            return False
-        floor_ms = watermark_ms if visitor.floor_ms is None else max(visitor.floor_ms, watermark_ms)
-        if mark.at_ms < floor_ms:
-            visit = around(visitor, mark, watermark_ms, self._frame)
-            if visit is None:
-                return False
-            join(visit, mark)
-        else:
-            insert(visitor, mark)
-            if len(visitor.marks) > MAX_MARKS:
-                visitor.floor_ms = visitor.marks[MAX_MARKS // 2].at_ms + 1
-                absorb(visitor, visitor.floor_ms, self._frame)
-        if mark.kind in _TOTALS:
-            self._cube.total(mark.label, _TOTALS[mark.kind])
-        return True
+    def _play_together(
+        self,
+        run: Run[Any],
+        events: Arrivals,
+        places: Positions,
+        guests: dict[bytes, Guest],
+    ) -> Positions:
+        """Play the events of plain visitors; returns the places left, their visitors as guests."""
+        keys = events.keys
+        raws = [self._table.get(key) for key in keys]
+        crowd = Crowd(raws, self._frame)
+        known = crowd.rows.copy()
+        chosen = places
+        if run.repeats:  # whether one of them counts may hang on an event of another visitor
+            chosen = places[~np.isin(events.who[places], events.who[list(run.repeats)])]
+        played = crowd.play(events, chosen)
+        touched = np.unique(events.who[played])
+        soon, look_ms = crowd.expect(touched, known[touched])
+        for number, at_ms in zip(soon.tolist(), look_ms.tolist(), strict=True):
+            self._wheel.add(keys[number], at_ms)
+        changed = dict(zip(touched.tolist(), crowd.raws(touched), strict=True))
+        places = places[~played[places]]
+        special = np.unique(events.who[places])
+        for number in special.tolist():
+            key, raw = keys[number], changed.pop(number, raws[number])
+            guests[key] = self._guest(key, raw, is_counted=not crowd.is_plain[number])
+        self._table.put_all({keys[number]: raw for number, raw in changed.items()})
+        rest = np.fromiter(changed, np.intp, len(changed))
+        before = known[np.concatenate((rest, special))]
+        self._counts.change(before[is_unsettled(before)], crowd.rows[rest])
+        return places
 
-    def _thin(self, visitor: Visitor, watermark_ms: int) -> None:
-        """Make room among the visits of a visitor who is not counted now."""
-        for visit in settle(visitor, watermark_ms, self._frame):
-            self._count_settled(visit)
-        forget(visitor, watermark_ms, self._frame)
-        if len(visitor.visits) <= MAX_VISITS:
-            return
-        silent = sorted(visitor.visits, key=lambda visit: visit.first_ms + visit.active)
-        gone = {id(visit) for visit in silent[: len(silent) // 2]}
-        for visit in visitor.visits:
-            if id(visit) in gone and not visit.settled:
-                self._count_settled(visit)
-        visitor.visits = [visit for visit in visitor.visits if id(visit) not in gone]
+    def _look_together(
+        self, items: Sequence[Item], before_ms: int, watermark_ms: int
+    ) -> list[Item]:
+        """Look at plain visitors; returns the others."""
+        crowd = Crowd([raw for _, raw in items], self._frame)
+        looked = crowd.look(before_ms, watermark_ms)
+        self._counts.settle(looked.settled)
+        for number in looked.gone.tolist():
+            self._table.delete(items[number][0])
+        raws = crowd.raws(looked.kept)
+        for number, raw, at_ms in zip(
+            looked.kept.tolist(), raws, looked.look_ms.tolist(), strict=True
+        ):
+            key = items[number][0]
+            self._table.put(key, raw)
+            self._wheel.add(key, at_ms)
+        return [items[number] for number in looked.special.tolist()]
 
-    def _count_settled(self, visit: Visit) -> None:
-        self._count_live(visit, 1)
-        self._cube.settled(visit.first_ms, visit.label, counted(visit))
+    # --- one by one ---
 
-    def _mark(self, event: SessionEvent) -> Mark:
-        assert isinstance(event.timestamp, int)
-        label = self._cube.label(
-            (event.campaign or NOT_SET, event.channel or NOT_SET, event.variant or NOT_SET)
-        )
-        kind = _KINDS[event.type]
-        value = micros(event.value) if kind is Kind.conversion else 0
-        return Mark(event.timestamp, kind, event.event_id, event.session_id, label, value)
+    def _play_singly(self, events: Arrivals, place: int, guests: dict[bytes, Guest]) -> bool:
+        """Add one event to its visitor; False: it came too late."""
+        key = events.key(place)
+        guest = guests.get(key)
+        if guest is None:
+            guest = guests[key] = self._guest(key, self._table.get(key))
+        watermark_ms = int(events.watermark_ms[place])
+        return take_in(guest.visitor, events.mark(place), watermark_ms, self._frame, guest.settled)
 
-    def _visitor(self, key: bytes) -> Visitor:
-        visitor = self._touched.get(key)
-        if visitor is None:
-            raw = self._table.get(key)
-            visitor = Visitor([], []) if raw is None else _decode(raw)
-            self._touched[key] = visitor
-            self._count(current(visitor, self._frame), -1)
-        return visitor
+    def _look_singly(self, items: Iterable[Item], before_ms: int, watermark_ms: int) -> None:
+        guests = []
+        for key, raw in items:
+            guest = self._guest(key, raw)
+            visitor = guest.visitor
+            if visitor.timer_ms is not None and visitor.timer_ms < before_ms:
+                visitor.timer_ms = None
+                absorb(visitor, watermark_ms, self._frame)
+                guest.settled = settle(visitor, before_ms, self._frame)
+                guests.append(guest)
+        self._put_back(guests, before_ms, watermark_ms)
 
-    def _store(self, key: bytes, visitor: Visitor, before_ms: int, watermark_ms: int) -> None:
-        """Count a visitor as it is now, settle what is due, and put it back."""
+    def _guest(self, key: bytes, raw: bytes | None, *, is_counted: bool = True) -> Guest:
+        """A visitor by itself; what one was before that is in a crowd's rows is counted there."""
+        visitor = Visitor([], []) if raw is None else self._decode(key, raw)
+        return Guest(key, visitor, self._unsettled(visitor) if is_counted else [])
+
+    def _decode(self, key: bytes, raw: bytes) -> Visitor:
+        return decode(raw, sealing(self._pseudonyms, key))
+
+    def _unsettled(self, visitor: Visitor) -> list[Visit]:
+        return [visit for visit in current(visitor, self._frame)[0] if not visit.settled]
+
+    def _put_back(self, guests: Iterable[Guest], before_ms: int, watermark_ms: int) -> None:
+        """Write visitors, have them looked at in time, and count what has changed."""
+        before, after, settled = list[Visit](), list[Visit](), list[Visit]()
+        for guest in guests:
+            visitor = guest.visitor
+            absorb(visitor, watermark_ms, self._frame)
+            forget(visitor, watermark_ms, self._frame)
+            now, owners = current(visitor, self._frame)
+            if visitor.is_empty:
+                self._table.delete(guest.key)
+            else:
+                self._expect(guest.key, visitor, now, before_ms - watermark_ms)
+                seal = sealing(self._pseudonyms, guest.key)
+                self._table.put(guest.key, encode(visitor, now, owners, seal))
+            before += guest.before
+            after += [visit for visit in now if not visit.settled]
+            settled += guest.settled
+        if before or after or settled:
+            self._counts.change(rows_of(before), rows_of(after + settled))
+        if settled:
+            self._counts.settle(rows_of(settled))
+
+    def _expect(self, key: bytes, visitor: Visitor, now: list[Visit], ahead_ms: int) -> None:
+        """Have a visitor looked at in time; the settling clock may be ahead of the watermark."""
         frame = self._frame
-        absorb(visitor, watermark_ms, frame)
-        forget(visitor, watermark_ms, frame)
-        now = current(visitor, frame)
-        self._count(now, 1)
-        if any(not visit.settled and frame.due_ms(visit) < before_ms for visit in now):
-            for visit in settle(visitor, before_ms, frame):
-                self._cube.settled(visit.first_ms, visit.label, counted(visit))
-                self._unsettle(visit, -1)
-            forget(visitor, watermark_ms, frame)
-            now = current(visitor, frame)
-        if not visitor.visits and not visitor.marks:
-            self._table.delete(key)
-            return
-        due_ms = self._next_look(visitor, now, before_ms, watermark_ms)
-        if visitor.timer_ms is None or due_ms < visitor.timer_ms:
-            visitor.timer_ms = due_ms
-            self._wheel.add(key, due_ms)
-        self._table.put(key, _encode(visitor))
+        dues_ms = [frame.until_ms(v) + ahead_ms if v.settled else frame.due_ms(v) for v in now]
+        if visitor.marks:
+            dues_ms.append(visitor.marks[-1].at_ms + frame.linger_ms + ahead_ms)
+        look_ms = min(dues_ms)
+        if visitor.timer_ms is None or look_ms < visitor.timer_ms:
+            visitor.timer_ms = look_ms
+            self._wheel.add(key, look_ms)
 
-    def _next_look(
-        self, visitor: Visitor, now: list[Visit], before_ms: int, watermark_ms: int
-    ) -> int:
-        """When something of a visitor is due next, on the clock that settles."""
-        ahead_ms = before_ms - watermark_ms  # the settling clock may have gone on over a pause
-        frame = self._frame
-        dues = [frame.until_ms(v) + ahead_ms if v.settled else frame.due_ms(v) for v in now]
-        if not dues:  # a ping or an end that belongs to nothing yet
-            dues = [visitor.marks[-1].at_ms + ahead_ms]
-        return max(min(dues), before_ms)
-
-    def _count(self, visits: list[Visit], sign: int) -> None:
-        """Count a visitor's visits, or take them back with sign -1."""
-        for visit in visits:
-            if not visit.settled:
-                self._count_live(visit, sign)
-                self._unsettle(visit, sign)
-
-    def _count_live(self, visit: Visit, sign: int) -> None:
-        self._cube.live(visit.first_ms, visit.label, counted(visit), sign)
-        if visit.closed < 0:
-            self._cube.moment(visit.first_ms + visit.last, visit.label, _ACTIVE, sign)
-
-    def _watch(self, visitor: Visitor, sign: int) -> None:
-        for visit in current(visitor, self._frame):
-            if not visit.settled:
-                self._unsettle(visit, sign)
-
-    def _unsettle(self, visit: Visit, sign: int) -> None:
-        start_ms = visit.first_ms - visit.first_ms % 10_000
-        self._unsettled[start_ms] += sign
-        if not self._unsettled[start_ms]:
-            del self._unsettled[start_ms]
+    def _count_totals(self, run: Run[Any], events: Arrivals) -> None:
+        """Count page views and conversions by their own label sets; they are never taken back."""
+        counts = (run.verdicts == FRESH) | (run.verdicts == UNCHECKED)
+        for kind, field in _TOTALS.items():
+            labels = events.label[counts & (events.kind == kind)]
+            distinct, numbers = np.unique(labels, return_counts=True)
+            for label, n in zip(distinct.tolist(), numbers.tolist(), strict=True):
+                self._cube.total(label, {field: n})

@@ -4,18 +4,22 @@ import heapq
 from collections.abc import Callable, Iterator
 
 _SLOT_MS = 1_000
+_MS_BYTES = 2
 
 
 class Wheel:
-    """Keys by due second; only the seconds that were reached are ordered to the millisecond.
+    """Keys of one length by due second, packed; only the second that was reached is kept in order.
 
-    `due_ms` tells when an item is due now, None if it is gone: an entry that was overtaken by a
-    newer one is found stale by it.
+    A key may be added again for an earlier time. With `due_ms`, which tells when an item is due now
+    (None if it is gone), an entry that was overtaken is passed over; without it, it comes too.
     """
 
-    def __init__(self, due_ms: Callable[[bytes], int | None]) -> None:
+    def __init__(
+        self, due_ms: Callable[[bytes], int | None] | None = None, key_bytes: int = 13
+    ) -> None:
         self._due_ms = due_ms
-        self._slots: dict[int, set[bytes]] = {}
+        self._key_bytes = key_bytes
+        self._slots: dict[int, bytearray] = {}
         self._order: list[int] = []
         self._near: list[tuple[int, bytes]] = []
         self._reached: int | None = None
@@ -28,19 +32,47 @@ class Wheel:
             return
         slot = self._slots.get(number)
         if slot is None:
-            slot = self._slots[number] = set()
+            slot = self._slots[number] = bytearray()
             heapq.heappush(self._order, number)
-        slot.add(key)
+        slot += key
+        slot += (due_ms % _SLOT_MS).to_bytes(_MS_BYTES, "big")
 
     def pop(self, before_ms: int) -> Iterator[bytes]:
-        """Take out the keys that are due before an instant, oldest first."""
+        """Take out the keys that are due before an instant, second by second."""
         reached = before_ms // _SLOT_MS
-        while self._order and self._order[0] <= reached:
-            number = heapq.heappop(self._order)
-            for key in self._slots.pop(number):
-                due_ms = self._due_ms(key)
-                if due_ms is not None and due_ms // _SLOT_MS == number:
-                    heapq.heappush(self._near, (due_ms, key))
         self._reached = reached if self._reached is None else max(reached, self._reached)
+        while self._order and self._order[0] <= reached:
+            for due_ms, key in self._entries(heapq.heappop(self._order)):
+                if due_ms < before_ms:
+                    yield key
+                else:
+                    heapq.heappush(self._near, (due_ms, key))
         while self._near and self._near[0][0] < before_ms:
             yield heapq.heappop(self._near)[1]
+
+    def reach(self, before_ms: int, most: int) -> int:
+        """The instant up to which `most` keys are due, or a few more; at most `before_ms`."""
+        entry_bytes = self._key_bytes + _MS_BYTES
+        due = {number for number in self._slots if number * _SLOT_MS < before_ms}
+        if self._near and self._reached is not None:
+            due.add(self._reached)
+            most -= len(self._near)
+        for number in sorted(due):
+            most -= len(self._slots.get(number, b"")) // entry_bytes
+            if most <= 0:
+                return min((number + 1) * _SLOT_MS, before_ms)
+        return before_ms
+
+    def _entries(self, number: int) -> Iterator[tuple[int, bytes]]:
+        """What is due in a second, which is taken out."""
+        slot, size = bytes(self._slots.pop(number)), self._key_bytes
+        if self._due_ms is not None:  # a key comes once, however often it was added
+            for key in {slot[at : at + size] for at in range(0, len(slot), size + _MS_BYTES)}:
+                due_ms = self._due_ms(key)
+                if due_ms is not None and due_ms // _SLOT_MS == number:
+                    yield due_ms, key
+            return
+        for at in range(0, len(slot), size + _MS_BYTES):
+            end = at + size
+            ms = int.from_bytes(slot[end : end + _MS_BYTES], "big")
+            yield number * _SLOT_MS + ms, slot[at:end]

@@ -151,6 +151,7 @@ async def test_a_ledger_that_is_gone_is_missed_where_kafka_no_longer_has_it_all(
     await site.counted(90)
 
 
+@pytest.mark.chaos_long
 async def test_a_ledger_of_an_older_format_or_cut_by_hand_is_refused(site):
     worker = site.system.worker()
     site.system.server()

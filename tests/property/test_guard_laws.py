@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stream.core import guard, tickets, visitors
 from stream.core.rules import Rules
+from stream.core.sessions import Frame
 from tests import strategies as worlds
 from tests.support.play import cells, play
 
@@ -21,8 +22,9 @@ HOUR = 3_600_000
 @pytest.fixture(autouse=True, scope="module")
 def _guards_within_reach():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visitors, "MAX_MARKS", 4)
-        patch.setattr(visitors, "MAX_VISITS", 2)
+        patch.setattr(visitors, "FEW", 1)
+        patch.setattr(Frame, "MAX_MARKS", 4)
+        patch.setattr(Frame, "MAX_VISITS", 2)
         patch.setattr(tickets, "MAX_STEPS", 4)
         patch.setattr(guard, "WINDOW", 6)
         yield

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core import visitors
 from stream.core.rules import Rules
 from tests import strategies as worlds
 from tests.reference import Rules as PlainRules
@@ -13,6 +14,13 @@ from tests.reference import partition_truth
 from tests.support.play import cells, play, reasons, tally
 
 TOPICS = ["clicks", "sessions", "tickets"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _even_one_is_a_crowd():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(visitors, "FEW", 1)
+        yield
 
 
 def core_rules(plain: PlainRules) -> Rules:

@@ -2,16 +2,17 @@
 
 from collections import Counter
 from dataclasses import replace
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 
-from stream.core import visitors
 from stream.core.buckets import RETENTION_MS, Calendar, Size
 from stream.core.partition import META, Partition
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import Outcome, Reason, RecordBatch
 from stream.core.rules import Rules
+from stream.core.sessions import Frame
 from tests.strategies import key_for, to_value
 from tests.support.play import PSEUDONYMS, cells, write
 
@@ -436,7 +437,7 @@ def test_a_visitor_of_very_many_sessions_stays_small_and_every_session_counts():
         assert feed(partition, "sessions", *events).outcomes == {Outcome.COUNTED: 500}
         partition.drain(0)
         [kept] = [value for key, value in partition.table.items() if key[:1] == b"i"]
-        assert partition.sizes()["open"] <= visitors.MAX_VISITS + 2 * visitors.MAX_MARKS
+        assert partition.sizes()["open"] <= Frame.MAX_VISITS + 2 * Frame.MAX_MARKS
         assert len(kept) < 200_000
     day = Calendar().day(T0)[0]
     live, _ = cells(partition, "sessions")
@@ -447,7 +448,7 @@ def test_a_visitor_of_very_many_sessions_stays_small_and_every_session_counts():
 
 
 def test_a_visitor_with_too_many_sessions_loses_the_ones_silent_longest(monkeypatch):
-    monkeypatch.setattr(visitors, "MAX_VISITS", 4)
+    monkeypatch.setattr(Frame, "MAX_VISITS", 4)
     partition = partition_of("sessions", allowed_lateness_ms=0)
     feed(partition, "sessions", *(page(T0 + n, session_id=f"s{n}") for n in range(5)))
     feed(partition, "sessions", *(page(T0 + 10, session_id=f"s{n}") for n in range(4)))
@@ -566,3 +567,56 @@ def test_a_drain_holds_the_position_with_the_counts_and_then_nothing():
     assert kinds == {b"m": 1, b"l": 1, b"c": 10, b"d": 1}  # a cell and a span of each size
     assert not partition.is_dirty
     assert partition.drain(0).entries == {}
+
+
+# --- ids -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("visitors", [1, 50])
+def test_no_id_of_a_visitor_a_session_or_an_event_is_in_the_ledger(visitors):
+    """Neither one by one nor as a crowd, in order or not, as text or as the bytes of a UUID."""
+    partition, shown = partition_of("sessions"), set()
+    for at_ms in (T0, T0 + MINUTE, T0 + SECOND):
+        events = []
+        for n in range(visitors):
+            ids = {"visitor": f"visitor-{n}", "session_id": f"session-{n}"}
+            events.append(page(at_ms, event_id=str(uuid4()), **ids))
+            events.append(page(at_ms + 1, event_id=f"event-{at_ms}-{n}", **ids))
+        feed(partition, "sessions", *events)
+        for event in events:
+            shown |= {event[name].encode() for name in ("visitor_id", "session_id", "event_id")}
+            if event["event_id"].count("-") == 4:
+                shown.add(UUID(event["event_id"]).bytes)
+        ledger = b"".join(key + (raw or b"") for key, raw in partition.drain(0).entries.items())
+        assert not [one for one in shown if one in ledger]
+
+
+def test_a_session_that_silence_settles_leaves_the_others_what_was_theirs():
+    """Of two that go on at one instant, the one that is over must not hide the other one's end."""
+    partition = partition_of(
+        "sessions",
+        allowed_lateness_ms=45 * MINUTE,
+        session_id_timeout_ms=2 * HOUR,
+        session_max_ms=3 * HOUR,
+    )
+    feed(
+        partition,
+        "sessions",
+        page(T0, session_id="b"),
+        page(T0 + 1, session_id="a"),
+        page(T0 + 45 * MINUTE),
+        page(T0 + 2 * HOUR, event_id="2", session_id="b"),
+        page(T0 + 2 * HOUR, event_id="1"),
+    )
+    feed(partition, "sessions", page(T0 + 225 * MINUTE + 1, visitor="w"))  # b is over
+    feed(partition, "sessions", page(T0 + 9 * HOUR, visitor="w"))
+    assert settled(partition)[Size.D1, Calendar().day(T0)[0], ("(not set)",) * 3] == {
+        "sessions": 3,
+        "page_views": 6,
+        "with_page_view": 3,
+        "duration_ms": 4 * HOUR - 1,
+        "single_interaction": 1,
+        "bounced_ga4": 1,
+        "bounced_posthog": 1,
+        "bounced_matomo": 1,
+    }

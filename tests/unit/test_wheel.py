@@ -11,7 +11,7 @@ class Clockwork:
 
     def __init__(self):
         self.due = dict[bytes, int]()
-        self.wheel = Wheel(self.due.get)
+        self.wheel = Wheel(self.due.get, key_bytes=1)
 
     def add(self, key, due_ms):
         self.due[key] = due_ms
@@ -29,9 +29,9 @@ def test_a_key_comes_when_an_instant_later_than_its_time_is_reached():
     assert clock.pop(10_000) == []
 
 
-def test_keys_come_in_the_order_of_their_times():
+def test_keys_come_second_by_second():
     clock = Clockwork()
-    for key, due_ms in ((b"c", 9_999), (b"a", 1), (b"b", 9_998), (b"d", 20_000), (b"z", -5_000)):
+    for key, due_ms in ((b"c", 9_999), (b"a", 1), (b"b", 8_998), (b"d", 20_000), (b"z", -5_000)):
         clock.add(key, due_ms)
     assert clock.pop(10_000) == [b"z", b"a", b"b", b"c"]
 
@@ -47,12 +47,32 @@ def test_keys_of_one_second_wait_for_their_millisecond():
 
 def test_a_key_that_is_gone_or_put_off_is_passed_over():
     clock = Clockwork()
-    clock.add(b"gone", 1_000)
-    clock.add(b"later", 1_000)
-    del clock.due[b"gone"]
-    clock.add(b"later", 60_000)
+    clock.add(b"g", 1_000)
+    clock.add(b"l", 1_000)
+    del clock.due[b"g"]
+    clock.add(b"l", 60_000)
     assert clock.pop(30_000) == []
-    assert clock.pop(60_001) == [b"later"]
+    assert clock.pop(60_001) == [b"l"]
+
+
+def test_without_knowing_what_is_due_now_a_key_comes_at_each_of_its_times():
+    wheel = Wheel(key_bytes=2)
+    for due_ms in (60_000, 1_500, 1_200, 1_200):
+        wheel.add(b"aa", due_ms)
+    wheel.add(b"bb", 1_700)
+    assert list(wheel.pop(1_201)) == [b"aa", b"aa"]
+    assert list(wheel.pop(30_000)) == [b"aa", b"bb"]
+    assert list(wheel.pop(60_001)) == [b"aa"]
+
+
+def test_a_wheel_reaches_as_far_as_so_many_keys_are_due_in_whole_seconds():
+    wheel = Wheel(key_bytes=1)
+    for due_ms in (-500, 100, 900, 1_500, 5_000):
+        wheel.add(b"a", due_ms)
+    assert [wheel.reach(1_600, most) for most in (1, 2, 3, 4)] == [0, 1_000, 1_000, 1_600]
+    assert [wheel.reach(9_999, most) for most in (4, 5, 6)] == [2_000, 6_000, 9_999]
+    assert len(list(wheel.pop(wheel.reach(9_999, 2)))) == 3
+    assert wheel.reach(9_999, 1) == 2_000
 
 
 def test_what_is_added_while_it_is_popped_waits_for_its_time():
