@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from stream.core import visitors
 from stream.core.buckets import RETENTION_MS, Calendar, Size
 from stream.core.partition import META, Partition
 from stream.core.pseudonyms import Pseudonyms
@@ -620,3 +621,14 @@ def test_a_session_that_silence_settles_leaves_the_others_what_was_theirs():
         "bounced_posthog": 1,
         "bounced_matomo": 1,
     }
+
+
+@pytest.mark.parametrize("few", [1, 1_000])
+@pytest.mark.parametrize(("at_ms", "sessions"), [(DAY - 1, 1), (DAY, 2)])
+def test_midnight_parts_a_session_one_by_one_and_in_a_crowd(few, at_ms, sessions, monkeypatch):
+    monkeypatch.setattr(visitors, "FEW", few)
+    partition, day = partition_of("sessions", split_at_midnight=True), Calendar().day(T0)[0]
+    feed(partition, "sessions", page(day + DAY - MINUTE))
+    feed(partition, "sessions", page(day + at_ms))
+    partition.drain(0)
+    assert partition.sizes()["open"] == sessions
