@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +27,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("locks", nargs="*", type=Path, help="default: all of requirements/")
     given = parser.parse_args(arguments)
     locks = given.locks or sorted(LOCKS.glob("*.lock"))
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "report.json")
-        done = _run(locks, given.osv_url, report)
-        if report.exists():
-            return _tell(json.loads(report.read_text()))
-    last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no word")
-    if _AWAY.search(done.stderr):
+    dependencies: dict[tuple[str, str], dict[str, Any]] = {}
+    for lock in locks:  # one by one: two of them may want different versions
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder, "report.json")
+            done = _run(lock, given.osv_url, report)
+            if not report.exists():
+                found = _tell(dependencies.values()) if dependencies else 0
+                return max(_explain(done.stderr), found)
+            for each in json.loads(report.read_text())["dependencies"]:
+                if "version" in each:
+                    dependencies[each["name"], each["version"]] = each
+    return _tell(dependencies.values())
+
+
+def _explain(said: str) -> int:
+    """Why there is no report."""
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), "no word")
+    if _AWAY.search(said):
         print(f"OSV could not be asked, so nothing is known of weaknesses: {last[:200]}")
         return 0
     print(f"pip-audit failed: {last[:500]}", file=sys.stderr)
     return 2
 
 
-def _run(
-    locks: Sequence[Path], osv_url: str | None, report: Path
-) -> "subprocess.CompletedProcess[str]":
+def _run(lock: Path, osv_url: str | None, report: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "pip_audit", "--vulnerability-service", "osv"]
     command += ["--disable-pip", "--require-hashes", "--progress-spinner", "off"]
     command += ["--format", "json", "--output", str(report), "--timeout", str(PATIENCE_S)]
-    command += [word for lock in locks for word in ("--requirement", str(lock))]
+    command += ["--requirement", str(lock)]
     command += ["--osv-url", osv_url] if osv_url else []
     return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
 
 
-def _tell(report: dict[str, Any]) -> int:
-    asked = [each for each in report["dependencies"] if "version" in each]
+def _tell(asked: Collection[dict[str, Any]]) -> int:
     found = list(_lines(asked))
     for line in found:
         print(line)
@@ -60,7 +68,7 @@ def _tell(report: dict[str, Any]) -> int:
     return 1 if found else 0
 
 
-def _lines(dependencies: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _lines(dependencies: Collection[dict[str, Any]]) -> Iterator[str]:
     for each in dependencies:
         for weakness in each["vulns"]:
             names = ", ".join([weakness["id"], *weakness["aliases"]])
