@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 
 from stream.errors import UserError
 from stream.ndjson import Chunk, Source
-from stream.pace import event_time_ms
+from stream.pace import by_event_time, by_rate, event_time_ms
 from stream.partitioner import murmur2, partition_of
 from stream.producer import RECORD_BYTES_MAX, Producer
 from stream.progress import NoProgress, TerminalProgress
@@ -199,25 +198,36 @@ async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, what: str) ->
 # --- paces ---------------------------------------------------------------------------------------
 
 
-async def test_rate_is_kept(tmp_path: Path) -> None:
-    file = written(tmp_path / "x", *(event(i) for i in range(61)))
-    producer = Kept()
-    await run(producer, file, rate=100.0)
-    assert producer.at_s[-1] - producer.at_s[0] == pytest.approx(0.6, abs=0.1)
-    assert max(b - a for a, b in pairwise(producer.at_s)) < 0.15
+def test_a_rate_is_even() -> None:
+    pace = by_rate(100.0)
+    assert [pace(None) for _ in range(61)] == pytest.approx([n / 100 for n in range(61)])
 
 
 @pytest.mark.parametrize("form", ["ms", "rfc3339"])
-async def test_speed_follows_event_time(tmp_path: Path, form: str) -> None:
+def test_speed_follows_event_time(form: str) -> None:
+    pace = by_event_time(10.0)
+    came = [pace(stamp) for stamp in stamps(form)]
+    assert came == [0.0, 0.4, 0.2, None, 0.8]
+
+
+@pytest.mark.parametrize("options", [{"rate": 5.0}, {"speed": 10.0}])
+async def test_nothing_is_sent_before_it_is_due(tmp_path: Path, options: dict[str, float]) -> None:
+    file = written(tmp_path / "x", *(event(i, timestamp=s) for i, s in enumerate(stamps("ms"))))
+    producer = Kept()
+    began_s = time.monotonic()
+    await run(producer, file, **options)
+    came = [at_s - began_s for at_s in producer.at_s]
+    dues = [0.0, 0.4, 0.4, 0.4, 0.8] if "speed" in options else [0.0, 0.2, 0.4, 0.6, 0.8]
+    assert all(at_s > due_s - 0.01 for at_s, due_s in zip(came, dues, strict=True)), came
+
+
+def stamps(form: str) -> list[object]:
+    """A file's timestamps: in order, one late, one that is none."""
+
     def stamp(ms: int) -> object:
         return T0 + ms if form == "ms" else f"2026-05-28T20:26:{40 + ms // 1000}+00:00"
 
-    stamps = [stamp(0), stamp(4_000), stamp(2_000), "whenever", stamp(8_000)]
-    file = written(tmp_path / "x", *(event(i, timestamp=s) for i, s in enumerate(stamps)))
-    producer = Kept()
-    await run(producer, file, speed=10.0)
-    came = [at_s - producer.at_s[0] for at_s in producer.at_s]
-    assert came == pytest.approx([0, 0.4, 0.4, 0.4, 0.8], abs=0.1)
+    return [stamp(0), stamp(4_000), stamp(2_000), "whenever", stamp(8_000)]
 
 
 @pytest.mark.parametrize(
