@@ -272,6 +272,22 @@ async def test_a_wall_has_no_controls_and_does_not_scroll(
         ".filter((tile) => tile.scrollHeight > tile.clientHeight + 1).length"
     )
     assert cut == 0
+    teams = page.locator("#teams tr").last
+    box, host = await teams.bounding_box(), await page.locator(".panels").bounding_box()
+    assert box is not None
+    assert host is not None
+    assert box["y"] + box["height"] <= host["y"] + host["height"]
+
+
+async def test_a_wall_in_the_hand_scrolls_and_cuts_nothing(stage: Stage, visit: Visit) -> None:
+    page = await visit(f"{stage.url}/?wall=1", size="phone")
+    await expect(page.locator(tile(page, "ctr"))).not_to_be_empty()
+    wide = (
+        "[...document.querySelectorAll('.tile *, body')].filter((e) => e.scrollWidth > innerWidth)"
+    )
+    assert await page.evaluate(f"{wide}.length") == 0
+    await page.locator("#teams").scroll_into_view_if_needed()
+    await expect(page.locator("#teams tr").first).to_be_in_viewport()
 
 
 async def test_it_greys_when_nobody_counts_any_more_and_says_when_it_stopped(

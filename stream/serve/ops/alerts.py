@@ -28,6 +28,8 @@ MOST_BYTES = 4_000_000
 PATH = "/api/v2/alerts?active=true&silenced=false&inhibited=false&unprocessed=false"
 SEVERITIES = ("page", "critical", "error", "ticket", "warning", "info")
 """The gravest first; others come after."""
+UNSEEN = "none"
+"""The severity of what fires all the time, to show that alerts arrive."""
 
 
 class _Heard(msgspec.Struct):
@@ -63,7 +65,8 @@ class AlertWatch:
         try:
             async with asyncio.timeout(2 * PATIENCE_S):
                 raw = await _fetch_aside(url)
-            alerts = sorted((_alert(heard) for heard in _decode(raw)), key=_rank)
+            heard = [one for one in _decode(raw) if one.labels.get("severity") != UNSEEN]
+            alerts = sorted(map(_alert, heard), key=_rank)
         except (OSError, ValueError) as error:
             if self.answer.state != "unreachable":
                 log.warning("alertmanager_unreachable", reason=type(error).__name__)

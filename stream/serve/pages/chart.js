@@ -119,7 +119,7 @@ class LineChart {
       width,
       dash,
       fill: fill ? colour(name, 0.12) : undefined,
-      points: { show: points ? undefined : (plot, number) => this.lonely(number - 1), size: 5, fill: paint },
+      points: points ? { size: 5, fill: paint } : { show: true, filter: (plot, number) => this.lonely(number - 1), size: 5, fill: paint },
       spanGaps: false,
     };
   }
@@ -127,7 +127,8 @@ class LineChart {
   // A line needs two neighbours: single values among gaps would not be seen without a point.
   lonely(number) {
     const values = this.data.y[number] ?? [];
-    return values.some((value, i) => value !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null);
+    const gap = (i) => (values[i] ?? null) === null;
+    return [...values.keys()].filter((i) => !gap(i) && gap(i - 1) && gap(i + 1));
   }
 
   // What y shows: the values, not too closely, and targets as far as they leave the values half of
