@@ -40,7 +40,7 @@ from stream.core.tickets import (
     take,
     values_of,
 )
-from stream.core.wheel import Wheel
+from stream.core.wheel import HOUR_MS, Wheel
 
 MAX_DECODED = 4_096
 """Tickets kept decoded between two runs: beyond it, those that are written are let go."""
@@ -85,7 +85,7 @@ class Desk:
         self._cube = cube
         self._labels = TeamLabels(cube)
         self._dues = Wheel(self._due_of)
-        self._ages = Wheel(self._old_of)
+        self._ages = Wheel(self._old_of, slot_ms=HOUR_MS)
         self._kept = 0
         self._cases: dict[bytes, Case] = {}
         self._by_id: dict[str, Case] = {}

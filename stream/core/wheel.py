@@ -3,21 +3,26 @@
 import heapq
 from collections.abc import Callable, Iterator
 
-_SLOT_MS = 1_000
-_MS_BYTES = 2
+SECOND_MS, HOUR_MS = 1_000, 3_600_000
+_MS_BYTES = 3
 
 
 class Wheel:
-    """Keys of one length by due second, packed; only the second that was reached is kept in order.
+    """Keys of one length by due slot, packed; only the slot that was reached is kept in order.
 
-    A key may be added again for an earlier time. With `due_ms`, which tells when an item is due now
-    (None if it is gone), an entry that was overtaken is passed over; without it, it comes too.
+    A slot costs some 250 bytes: a long one suits what is due far ahead and thinly spread. A key may
+    be added again for an earlier time. With `due_ms`, which tells when an item is due now (None if
+    it is gone), an entry that was overtaken is passed over; without it, it comes too.
     """
 
     def __init__(
-        self, due_ms: Callable[[bytes], int | None] | None = None, key_bytes: int = 13
+        self,
+        due_ms: Callable[[bytes], int | None] | None = None,
+        key_bytes: int = 13,
+        slot_ms: int = SECOND_MS,
     ) -> None:
         self._due_ms = due_ms
+        self._slot_ms = slot_ms
         self._key_bytes = key_bytes
         self._slots: dict[int, bytearray] = {}
         self._order: list[int] = []
@@ -26,7 +31,7 @@ class Wheel:
 
     def add(self, key: bytes, due_ms: int) -> None:
         """Look at a key when an instant later than `due_ms` is reached."""
-        number = due_ms // _SLOT_MS
+        number = due_ms // self._slot_ms
         if self._reached is not None and number <= self._reached:
             heapq.heappush(self._near, (due_ms, key))
             return
@@ -35,11 +40,11 @@ class Wheel:
             slot = self._slots[number] = bytearray()
             heapq.heappush(self._order, number)
         slot += key
-        slot += (due_ms % _SLOT_MS).to_bytes(_MS_BYTES, "big")
+        slot += (due_ms % self._slot_ms).to_bytes(_MS_BYTES, "big")
 
     def pop(self, before_ms: int) -> Iterator[bytes]:
-        """Take out the keys that are due before an instant, second by second."""
-        reached = before_ms // _SLOT_MS
+        """Take out the keys that are due before an instant, slot by slot."""
+        reached = before_ms // self._slot_ms
         self._reached = reached if self._reached is None else max(reached, self._reached)
         while self._order and self._order[0] <= reached:
             for due_ms, key in self._entries(heapq.heappop(self._order)):
@@ -53,26 +58,26 @@ class Wheel:
     def reach(self, before_ms: int, most: int) -> int:
         """The instant up to which `most` keys are due, or a few more; at most `before_ms`."""
         entry_bytes = self._key_bytes + _MS_BYTES
-        due = {number for number in self._slots if number * _SLOT_MS < before_ms}
+        due = {number for number in self._slots if number * self._slot_ms < before_ms}
         if self._near and self._reached is not None:
             due.add(self._reached)
             most -= len(self._near)
         for number in sorted(due):
             most -= len(self._slots.get(number, b"")) // entry_bytes
             if most <= 0:
-                return min((number + 1) * _SLOT_MS, before_ms)
+                return min((number + 1) * self._slot_ms, before_ms)
         return before_ms
 
     def _entries(self, number: int) -> Iterator[tuple[int, bytes]]:
-        """What is due in a second, which is taken out."""
+        """What is due in a slot, which is taken out."""
         slot, size = bytes(self._slots.pop(number)), self._key_bytes
         if self._due_ms is not None:  # a key comes once, however often it was added
             for key in {slot[at : at + size] for at in range(0, len(slot), size + _MS_BYTES)}:
                 due_ms = self._due_ms(key)
-                if due_ms is not None and due_ms // _SLOT_MS == number:
+                if due_ms is not None and due_ms // self._slot_ms == number:
                     yield due_ms, key
             return
         for at in range(0, len(slot), size + _MS_BYTES):
             end = at + size
             ms = int.from_bytes(slot[end : end + _MS_BYTES], "big")
-            yield number * _SLOT_MS + ms, slot[at:end]
+            yield number * self._slot_ms + ms, slot[at:end]

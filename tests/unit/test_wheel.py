@@ -9,9 +9,9 @@ from stream.core.wheel import Wheel
 class Clockwork:
     """A wheel and what is due by a plain dict."""
 
-    def __init__(self):
+    def __init__(self, slot_ms=1_000):
         self.due = dict[bytes, int]()
-        self.wheel = Wheel(self.due.get, key_bytes=1)
+        self.wheel = Wheel(self.due.get, key_bytes=1, slot_ms=slot_ms)
 
     def add(self, key, due_ms):
         self.due[key] = due_ms
@@ -65,6 +65,15 @@ def test_without_knowing_what_is_due_now_a_key_comes_at_each_of_its_times():
     assert list(wheel.pop(60_001)) == [b"aa"]
 
 
+def test_a_long_slot_keeps_times_to_the_millisecond():
+    wheel = Wheel(key_bytes=1, slot_ms=3_600_000)
+    for key, due_ms in ((b"b", 3_599_999), (b"a", 70_001), (b"c", 3_600_000)):
+        wheel.add(key, due_ms)
+    assert list(wheel.pop(70_002)) == [b"a"]
+    assert list(wheel.pop(3_600_000)) == [b"b"]
+    assert list(wheel.pop(3_600_001)) == [b"c"]
+
+
 def test_a_wheel_reaches_as_far_as_so_many_keys_are_due_in_whole_seconds():
     wheel = Wheel(key_bytes=1)
     for due_ms in (-500, 100, 900, 1_500, 5_000):
@@ -94,9 +103,9 @@ _STEPS = st.lists(
 )
 
 
-@given(_STEPS)
-def test_whatever_is_added_comes_once_it_is_due_and_not_before(steps):
-    clock, now_ms, waiting = Clockwork(), 0, dict[bytes, int]()
+@given(_STEPS, st.sampled_from([1, 1_000, 3_600_000]))
+def test_whatever_is_added_comes_once_it_is_due_and_not_before(steps, slot_ms):
+    clock, now_ms, waiting = Clockwork(slot_ms), 0, dict[bytes, int]()
     for key, ms, is_pop in steps:
         if is_pop:
             now_ms += abs(ms)
