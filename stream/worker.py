@@ -49,8 +49,9 @@ log = structlog.get_logger(__name__)
 
 ASK_ENDS_S = 1.0
 WATCH_S = 10.0
-STUCK_S = 30.0
-"""A partition with records to read whose position stands still for so long makes a new start."""
+STUCK_LOOKS = 30
+"""A partition with work to do that stands still for so many looks, a second or more apart, makes a
+new start. They are counted, not timed: a worker that hardly gets a processor is slow, not stuck."""
 KAFKA_PATIENCE_S = 2.0
 LAST_FLUSH_S = 3.0
 
@@ -98,7 +99,7 @@ class Worker:
         self._kept: dict[TopicPartition, tuple[Partition, Held]] = {}
         self._tasks: dict[TopicPartition, list[asyncio.Task[None]]] = {}
         self._next_look_s = 0.0
-        self._moved: dict[tuple[TopicPartition, str], tuple[int | None, float]] = {}
+        self._moved: dict[tuple[TopicPartition, str], tuple[int | None, int]] = {}
         self._fault: BaseException | None = None
         self._over = asyncio.Event()
         self._recovered = False
@@ -353,12 +354,11 @@ class Worker:
     def _check_moves(self, shard: Shard) -> None:
         """Raise when what has work to do stands still while Kafka answers."""
         reading = shard.core.position if shard.lag and not shard.core.is_paused else None
-        now_s = time.monotonic()
         for what, at in (("reading", reading), ("flush", shard.flush_under_way)):
-            known, since_s = self._moved.get((shard.place, what), (None, now_s))
-            if at is None or at != known:
-                self._moved[shard.place, what] = at, now_s
-            elif now_s - since_s > STUCK_S:
+            known, looks = self._moved.get((shard.place, what), (None, 0))
+            looks = looks + 1 if at is not None and at == known else 0
+            self._moved[shard.place, what] = at, looks
+            if looks > STUCK_LOOKS:
                 raise WorkerError(f"{_spell(shard.place)}: {what} stands still at {at}")
 
     def _show(self, shard: Shard) -> None:
