@@ -43,14 +43,16 @@ from stream.redis_access import link_to_redis
 from stream.settings import Settings
 from stream.shard import End, Shard
 from stream.source_watch import FETCH_BYTES, SourceWatch, check_fresh
+from stream.stillness import Stillness
 from stream.topic_plan import DEAD_LETTERS, ledger_topic, plan_topics
 
 log = structlog.get_logger(__name__)
 
 ASK_ENDS_S = 1.0
 WATCH_S = 10.0
-STUCK_S = 30.0
-"""A partition with records to read whose position stands still for so long makes a new start."""
+STUCK_LOOKS = 30
+"""A partition with work to do that stands still for so many looks, a second or more apart, makes a
+new start."""
 KAFKA_PATIENCE_S = 2.0
 LAST_FLUSH_S = 3.0
 
@@ -98,7 +100,7 @@ class Worker:
         self._kept: dict[TopicPartition, tuple[Partition, Held]] = {}
         self._tasks: dict[TopicPartition, list[asyncio.Task[None]]] = {}
         self._next_look_s = 0.0
-        self._moved: dict[tuple[TopicPartition, str], tuple[int | None, float]] = {}
+        self._still = Stillness(STUCK_LOOKS)
         self._fault: BaseException | None = None
         self._over = asyncio.Event()
         self._recovered = False
@@ -325,7 +327,7 @@ class Worker:
                 ends = await self._app.end_offsets(places)
             except (KafkaError, TimeoutError, OSError) as error:
                 log.warning("kafka_away", error=repr(error)[:200])
-                self._moved.clear()
+                self._still.forget()
                 continue
             for place, shard in places.items():
                 shard.end = End(ends[place], asked_ms, broker_ms[place])
@@ -353,12 +355,8 @@ class Worker:
     def _check_moves(self, shard: Shard) -> None:
         """Raise when what has work to do stands still while Kafka answers."""
         reading = shard.core.position if shard.lag and not shard.core.is_paused else None
-        now_s = time.monotonic()
         for what, at in (("reading", reading), ("flush", shard.flush_under_way)):
-            known, since_s = self._moved.get((shard.place, what), (None, now_s))
-            if at is None or at != known:
-                self._moved[shard.place, what] = at, now_s
-            elif now_s - since_s > STUCK_S:
+            if self._still.is_stuck((shard.place, what), at):
                 raise WorkerError(f"{_spell(shard.place)}: {what} stands still at {at}")
 
     def _show(self, shard: Shard) -> None:

@@ -34,6 +34,8 @@ class Feeder:
         self.shots = 0
         self.acknowledged: dict[Place, int] = {}
         self.letters: dict[tuple[str, int, int], tuple[str, bytes | None]] = {}
+        self.latest_ms = 0
+        """How long after its event a part of a visit or ticket came into the log, at most."""
         self.fault: BaseException | None = None
         self._bootstrap, self._namespace = bootstrap, namespace
         self._traffic, self._limit = traffic, limit
@@ -104,6 +106,8 @@ class Feeder:
         where = shot.topic, place.partition
         self.acknowledged[where] = max(self.acknowledged.get(where, 0), place.offset + 1)
         self.truth.add(shot)
+        if shot.item is not None and not shot.dead:
+            self.latest_ms = max(self.latest_ms, place.timestamp - shot.at_ms)
         if shot.dead:
             full = self._namespace.topic(shot.topic)
             self.letters[full, place.partition, place.offset] = shot.dead, shot.value

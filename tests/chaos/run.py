@@ -81,11 +81,20 @@ class Report:
     exits: list[str] = field(default_factory=list)
     anew: dict[str, int] = field(default_factory=dict)
     scrapes: int = 0
+    latest_s: float = 0.0
+
+    @property
+    def void(self) -> str:
+        """Why the run says nothing, if so: sessions over a pause beyond the lateness do settle."""
+        if self.latest_s < self.options.lateness_s:
+            return ""
+        allowed_s = self.options.lateness_s
+        return f"records came up to {self.latest_s:.0f} s late, {allowed_s} s are allowed"
 
     @property
     def sound(self) -> bool:
         late = [b for b in self.blows if b.recovery_s == float("inf")]
-        return not (self.verdict.difference or self.complaints or self.exits or late)
+        return not (self.void or self.verdict.difference or self.complaints or self.exits or late)
 
     def lines(self) -> Iterator[str]:
         o, v = self.options, self.verdict
@@ -109,6 +118,8 @@ class Report:
             yield f"  {'all':38} {len(every):3}  {statistics.median(every):6.1f}  {max(every):6.1f}"
         for why, n in sorted(self.anew.items()):
             yield f"started anew {n} x: {why}"
+        if self.void:
+            yield f"! void, the machine was too slow: {self.void}"
         for text in (*v.faults[:40], *self.complaints[:20], *self.exits[:20]):
             yield f"! {text}"
         for blow in self.blows:
@@ -252,6 +263,7 @@ async def _judge(
     verdict, truth = report.verdict, feeder.truth.report()
     report.events, report.outcomes = feeder.truth.records, dict(feeder.truth.outcomes)
     report.complaints, report.scrapes = witness.complaints, witness.scrapes
+    report.latest_s = feeder.latest_ms / 1000
     in_log = sum(feeder.acknowledged.values())
     if in_log != feeder.truth.records:
         raise AssertionError(f"{in_log} records in the log, {feeder.truth.records} acknowledged")
@@ -319,7 +331,8 @@ def main() -> int:
     text = "\n".join(report.lines()) + "\n"
     given.report.write_text(text)
     print(text, end="")
-    print(f"verdict: {'sound' if report.sound else 'NOT SOUND'} (written to {given.report})")
+    verdict = "void" if report.void else "sound" if report.sound else "NOT SOUND"
+    print(f"verdict: {verdict} (written to {given.report})")
     return 0 if report.sound else 1
 
 

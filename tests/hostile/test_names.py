@@ -65,7 +65,8 @@ async def send(system: System, values: Iterator[bytes]) -> int:
 
 
 def fetch(system: System, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{system.http_port}{path}", timeout=30) as answer:
+    url = f"http://127.0.0.1:{system.http_port}{path}"
+    with urllib.request.urlopen(url, timeout=200) as answer:
         return str(answer.read().decode())
 
 
