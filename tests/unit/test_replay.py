@@ -211,7 +211,7 @@ def test_speed_follows_event_time(form: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{"rate": 5.0}, {"speed": 10.0}])
-async def test_nothing_is_sent_before_it_is_due(tmp_path: Path, options: dict[str, float]) -> None:
+async def test_nothing_is_sent_before_it_is_due(tmp_path: Path, options: dict[str, Any]) -> None:
     file = written(tmp_path / "x", *(event(i, timestamp=s) for i, s in enumerate(stamps("ms"))))
     producer = Kept()
     began_s = time.monotonic()
