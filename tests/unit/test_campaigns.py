@@ -121,6 +121,12 @@ def test_what_a_change_says_replaces_what_was_said() -> None:
     )
 
 
+def test_a_name_may_have_128_characters() -> None:
+    assert parse_channels("x" * 128) == ("x" * 128,)
+    with pytest.raises(ValueError, match="1 to 128"):
+        parse_channels("x" * 129)
+
+
 def test_a_target_replaces_that_of_the_same_measure_and_time() -> None:
     before = Campaign(targets=(parse_target("clicks=10@1h"), parse_target("clicks=90@24h")))
     after = apply(Change(targets=(parse_target("clicks=20@60m"),)), before)

@@ -255,6 +255,19 @@ def test_the_chain_of_resolutions_goes_on_within_the_window_its_end_included(lat
     assert total == resolved_ms
 
 
+@pytest.mark.parametrize(("later_ms", "single"), [(WINDOW, 0), (WINDOW + 1, 1)])
+@pytest.mark.parametrize("kind", ["reopened", "contact"])
+def test_what_happens_after_the_window_does_not_spoil_a_first_contact(later_ms, single, kind):
+    floor = Floor()
+    floor.feed(
+        event("opened", T0, team="red"),
+        event("resolved", T0),
+        event(kind, T0 + later_ms, by="customer" if kind == "contact" else None),
+    )
+    found = [cell for (size, _, _), cell in floor.cells().items() if size == Size.D1]
+    assert sum(cell.get("first_contact_111", 0) for cell in found) == single
+
+
 def test_what_the_watermark_has_passed_cannot_be_told_anew():
     floor = settled_floor()
     at_ms = T0 + DAY
