@@ -99,4 +99,4 @@ async def test_a_real_prometheus_scrapes_it(
         }
         assert await ask(client, "up") == {"": 1.0}
         targets = (await client.get("/api/v1/targets")).json()["data"]["activeTargets"]
-        assert [one["lastError"] for one in targets] == [""]
+        assert {one["lastError"] for one in targets} == {""}
