@@ -1,7 +1,8 @@
 """How many bytes a partition holds for each open session and for each ticket in its three states.
 
-Run it with `python -m tests.bench.memory`. Growth of a process of its own is measured for each, so
-the dictionaries, keys and timers around the encoded state are in the figures.
+Run it with `python -m tests.bench.memory`. For each kind it is measured by how much a process that
+holds many grows beyond one that holds few: the dictionaries, keys and timers around the encoded
+state are in the figures, what a partition costs anyway is not.
 """
 
 import gc
@@ -10,6 +11,7 @@ import resource
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from stream.core.buckets import Calendar
@@ -18,7 +20,7 @@ from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import RecordBatch
 from stream.core.rules import Rules
 
-ITEMS = 200_000
+FEW, MANY = 100_000, 400_000
 RULES = Rules(dedupe_max_ids=16_000, session_timeout_ms=86_400_000)
 """Few event ids, so that these are not in the figures; nothing is over while it is measured."""
 START_MS = 1_700_000_000_000
@@ -34,23 +36,30 @@ def main() -> None:
         ("resolved ticket (4 events)", "tickets", resolved_tickets, 15 * 60_000),
         ("settled ticket", "tickets", settled_tickets, 80 * HOUR_MS),
     ):
-        process = get_context("spawn").Process(target=measure, args=row)
-        process.start()
-        process.join()
+        few, many = (in_a_process(FEW, *row), in_a_process(MANY, *row))
+        encoded, grown = ((y - x) / (MANY - FEW) for x, y in zip(few, many, strict=True))
+        print(f"{row[0]:32} {encoded:6.0f} B encoded, {grown:6.0f} B each", flush=True)
+
+
+def in_a_process(items: int, *row: Any) -> tuple[int, int]:
+    """What `measure` finds in a process of its own."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, (items, *row))
 
 
 def measure(
-    name: str,
+    items: int,
+    _: str,
     topic: str,
-    events: Callable[[], Iterator[dict[str, object]]],
+    events: Callable[[int], Iterator[dict[str, object]]],
     later_ms: int | None,
-) -> None:
-    """Fold the events, let time pass, and print the growth per item."""
+) -> tuple[int, int]:
+    """Fold the events and let time pass; bytes of the encoded items, and growth of the process."""
     partition = Partition(topic, RULES, Calendar(), Pseudonyms(bytes(32)))
     before = resident()
     offset = 0
     batch: list[bytes] = []
-    for event in events():
+    for event in events(items):
         batch.append(json.dumps(event).encode())
         if len(batch) == 2_000:
             offset = fold(partition, topic, batch, offset)
@@ -60,18 +69,12 @@ def measure(
         later_ms += partition.record_ms + 600_001
         partition.pass_time(later_ms)
         if topic == "tickets":  # only an event moves the clock that archives
-            fold(
-                partition,
-                topic,
-                [json.dumps(ticket("opened", "another", later_ms)).encode()],
-                offset,
-            )
+            last = json.dumps(ticket("opened", "another", later_ms)).encode()
+            fold(partition, topic, [last], offset)
     partition.drain(0)
     gc.collect()
     encoded = sum(len(v) for k, v in partition.table.items() if k[:1] in (b"i", b"t"))
-    grown = (resident() - before) / ITEMS
-    sizes = {kind: n for kind, n in partition.sizes().items() if kind in ("open", "settled")}
-    print(f"{name:32} {encoded / ITEMS:6.0f} B encoded, {grown:6.0f} B each; {sizes}")
+    return encoded, resident() - before
 
 
 def fold(partition: Partition, topic: str, values: list[bytes], offset: int) -> int:
@@ -90,48 +93,48 @@ def fold(partition: Partition, topic: str, values: list[bytes], offset: int) -> 
     return end
 
 
-def visits() -> Iterator[dict[str, object]]:
+def visits(items: int) -> Iterator[dict[str, object]]:
     """Visitors with three page views each, within five minutes."""
     for step in range(3):
-        for number in range(ITEMS):
+        for number in range(items):
             at_ms = START_MS + step * 100_000 + number // 10
             yield page_view(f"visitor-{number:012d}", at_ms) | {"campaign": f"c{number % 50}"}
 
 
-def open_tickets() -> Iterator[dict[str, object]]:
+def open_tickets(items: int) -> Iterator[dict[str, object]]:
     """Tickets that are opened, answered, moved and answered again within ten minutes."""
-    return tickets("opened", "contact", "reassigned", "contact")
+    return tickets(items, "opened", "contact", "reassigned", "contact")
 
 
-def resolved_tickets() -> Iterator[dict[str, object]]:
+def resolved_tickets(items: int) -> Iterator[dict[str, object]]:
     """Tickets that are opened, answered, resolved and closed within ten minutes."""
-    return tickets("opened", "contact", "resolved", "closed")
+    return tickets(items, "opened", "contact", "resolved", "closed")
 
 
-def settled_tickets() -> Iterator[dict[str, object]]:
+def settled_tickets(items: int) -> Iterator[dict[str, object]]:
     """The same, one after the other, a minute each: few are open or unsettled at one time."""
-    for number in range(ITEMS):
+    for number in range(items):
         for step, kind in enumerate(("opened", "contact", "resolved", "closed")):
             at_ms = START_MS + number * 60_000 + step * 1_000
             yield ticket(kind, f"ticket-{number:012d}", at_ms, team="team-0")
 
 
-def tickets(*kinds: str) -> Iterator[dict[str, object]]:
+def tickets(items: int, *kinds: str) -> Iterator[dict[str, object]]:
     """Tickets that all come to the same."""
     for step, kind in enumerate(kinds):
-        for number in range(ITEMS):
+        for number in range(items):
             at_ms = START_MS + step * 100_000 + number // 10
             yield ticket(kind, f"ticket-{number:012d}", at_ms, team=f"team-{number % 20}")
 
 
-def long_visits() -> Iterator[dict[str, object]]:
+def long_visits(items: int) -> Iterator[dict[str, object]]:
     """The same spread over ten hours: few are within the allowed lateness at one time.
 
     Without campaigns: their cells would be in the figures.
     """
-    views = ((number, view) for number in range(ITEMS + 1_000) for view in range(3))
+    views = ((number, view) for number in range(items + 1_000) for view in range(3))
     for number, view in views:
-        if (visitor := number - 500 * view) in range(ITEMS):
+        if (visitor := number - 500 * view) in range(items):
             yield page_view(f"visitor-{visitor:012d}", START_MS + number * 180 + view)
 
 
