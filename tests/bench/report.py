@@ -92,9 +92,9 @@ def _long(found: Found, events: int) -> Iterator[str]:
     yield (
         f"\nAll in all {one['events_per_s']:,.0f} events/s, at most {one['peak_mib']:,.0f} MiB. "
         f"Two workers, a core each:\n{two['events_per_s']:,.0f} events/s, {times:.2f} times that.\n"
-        "\nWhat grows is the memory of event ids: the dedupe horizon holds more of them as it fills, "
-        "at most\n"
-        "`STREAM_DEDUPE_MAX_IDS` a partition: two million, which are reached after eight."
+        "\nWhat grows is the memory of event ids: the dedupe horizon holds more of them as it "
+        "fills, at most\n`STREAM_DEDUPE_MAX_IDS` a partition: two million, which are reached "
+        "after eight."
     )
 
 
