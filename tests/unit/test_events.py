@@ -314,6 +314,13 @@ def test_numbers_too_large_for_anything_are_invalid_money(text):
     assert refused(raw(f'"cost":{text}'), "cost")
 
 
+def test_a_reason_is_no_longer_than_200_characters():
+    found = decode("clicks", type="x" * 300)
+    assert reason(found) == UNKNOWN
+    assert len(detail(found)) == 200
+    assert detail(found).endswith("x…")
+
+
 @given(st.decimals(-(10**12), 10**12, places=6))
 def test_money_of_six_places_is_exact_however_it_is_written(amount):
     assert micros(decode("clicks", cost=str(amount)).cost) == int(amount.scaleb(6))

@@ -82,6 +82,7 @@ def test_what_is_written_is_read(found: Any) -> None:
     hour = made(found)
     read = decode_hour(SPRING, 3, encode_hour(hour))
     assert encode_hour(read) == encode_hour(hour)
+    assert (read.launch, read.number) == (SPRING, 3)
     sums = [
         sum(
             values.get("impressions", 0)

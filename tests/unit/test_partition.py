@@ -424,6 +424,12 @@ def test_a_counted_record_whose_key_is_not_its_id_is_miskeyed(topic, make):
     assert folded.miskeyed == 2
 
 
+def test_miskeyed_records_on_both_sides_of_a_pause_are_told():
+    records = [(T0, page(T0)), (T0 + DAY, page(T0 + DAY)), (T0 + DAY, page(T0 + DAY))]
+    folded = partition_of("sessions").fold(batch("sessions", records, keys=[b"x", b"y", b"v"]))
+    assert folded.miskeyed == 2
+
+
 def test_where_nobody_asks_for_keys_nothing_is_miskeyed():
     assert feed(partition_of("sessions"), "sessions", page(T0), keys=[]).miskeyed == 0
 
