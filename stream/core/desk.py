@@ -46,6 +46,9 @@ MAX_DECODED = 4_096
 """Tickets kept decoded between two runs: beyond it, those that are written are let go."""
 ITEM = b"i"
 _NEVER = 1 << 62
+_LOOK_MS = 7 * 24 * HOUR_MS
+"""A ticket that may still change is looked at so often, if only to see whether it is silent: a
+timer for the end of the retention would stay for months after the ticket is archived."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Ticket).decode
@@ -192,7 +195,8 @@ class Desk:
             assert isinstance(at_ms, int)
             if at_ms + self._retention_ms < watermark_ms:
                 return None
-            case = self._admit(key, Ticket(None, at_ms + self._retention_ms, at_ms, []))
+            look_ms = at_ms + min(self._retention_ms, _LOOK_MS)
+            case = self._admit(key, Ticket(None, look_ms, at_ms, []))
         ticket = case.ticket
         if ticket.done & OVER == OVER:
             absorb(ticket, watermark_ms)
@@ -282,8 +286,11 @@ class Desk:
         else:
             if ticket.old_ms < watermark_ms:
                 ticket.old_ms = _NEVER
-            leftover = ticket.done & OVER == OVER and ticket.steps
-            self._age(case, ticket.last_ms + (0 if leftover else self._retention_ms))
+            if ticket.done & OVER == OVER and ticket.steps:
+                self._age(case, ticket.last_ms)
+            else:
+                silent_ms = ticket.last_ms + self._retention_ms
+                self._age(case, min(silent_ms, watermark_ms + _LOOK_MS))
             if not case.touched:
                 self._table.put(key, _encode(ticket))
 
