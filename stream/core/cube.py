@@ -26,6 +26,7 @@ from stream.core.cells import (
     parse_cell_key,
 )
 from stream.core.rollup import Bucket, Labels, roll_up, sum_of
+from stream.core.sketch import bin_range
 from stream.core.table import Table
 from stream.core.tally import Column, Sums, Tally
 
@@ -53,7 +54,8 @@ class Cube:
         self._settled: _Pending = {}
         self._moments: _Pending = {}
         self._totals: dict[int, Values] = {}
-        self._tally, self._counted = Tally(len(source.index)), Tally(len(source.index))
+        fields = bin_range(len(source.sketches))[0] if source.sketches else len(source.index)
+        self._tally, self._counted = Tally(fields), Tally(fields)
         self._spans: dict[int, tuple[int, int]] = {}
         self._expired_slot: int | None = None
 

@@ -4,24 +4,25 @@ Tickets that change are kept decoded until the next drain. Only then is counted 
 become, however many of their events came meanwhile; what settles before is counted when it does.
 """
 
+from collections import Counter
 from collections.abc import Iterable
+from operator import attrgetter
 
 import msgspec
 
 from stream.core.archive import PREFIX, Archive, Settled
 from stream.core.catalogue import NOT_SET, TICKET_TYPES, TICKETS
-from stream.core.cells import Values
 from stream.core.cube import Cube
 from stream.core.events import TicketEvent
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.rules import Rules
 from stream.core.run import LATE, Run
 from stream.core.table import Table
+from stream.core.ticket_counts import TicketCounts
 from stream.core.tickets import (
     ALL,
     ANSWERED,
     BY_AGENT,
-    CONTACT,
     CONTACTS,
     IS_CLOSED,
     KINDS,
@@ -29,7 +30,6 @@ from stream.core.tickets import (
     OVER,
     RESOLVED,
     Counts,
-    Standing,
     Ticket,
     Timer,
     absorb,
@@ -38,7 +38,6 @@ from stream.core.tickets import (
     next_due_ms,
     settle,
     take,
-    values_of,
 )
 from stream.core.wheel import HOUR_MS, Wheel
 
@@ -54,8 +53,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Ticket).decode
 _decode_timer = msgspec.msgpack.Decoder(Timer).decode
 _TOTALS = [TICKETS.index[f"{name}_total"] for name in TICKET_TYPES]
-_STILL_OPEN: Values = {TICKETS.index["still_open"]: 1}
-_OPEN, _AWAITING = TICKETS.index["open"], TICKETS.index["awaiting"]
+_what, _named = attrgetter("type", "by"), attrgetter("channel", "team")
+_KIND_OF = {(name, by): kind for name, kind in KINDS.items() for by in CONTACTS} | {
+    ("contact", by): kind for by, kind in CONTACTS.items()
+}
+"""The kind of a step, by an event's type and whose contact it was."""
 _MAX_KNOWN = 100_000
 
 
@@ -86,6 +88,7 @@ class Desk:
         self._archive = Archive(table, rules.ticket_retention_ms)
         self._pseudonyms = pseudonyms
         self._cube = cube
+        self._counts = TicketCounts(cube)
         self._labels = TeamLabels(cube)
         self._dues = Wheel(self._due_of)
         self._ages = Wheel(self._old_of, slot_ms=HOUR_MS)
@@ -97,7 +100,8 @@ class Desk:
     def fold(self, run: Run[TicketEvent]) -> None:
         """Count a run. An event is late only if its ticket is no longer kept."""
         events, clocks, lateness_ms = run.events, run.clocks, run.lateness_ms
-        totals: dict[tuple[int, int], int] = {}
+        named, kinds = list(map(_named, events)), [_KIND_OF[what] for what in map(_what, events)]
+        own, counted = self._labels.own, list[tuple[int, int]]()
         for position in run.accepted():
             event, watermark_ms = events[position], clocks[position] - lateness_ms
             case = self._by_id.get(event.ticket_id)
@@ -106,9 +110,10 @@ class Desk:
             if case is None:
                 run.verdicts[position] = LATE
             else:
-                counted = self._take(case, event, watermark_ms)
-                totals[counted] = totals.get(counted, 0) + 1
-        for (label, kind), n in totals.items():
+                step = own(named[position]), kinds[position]  # labels are admitted along the log
+                self._take(case, event, *step, watermark_ms)
+                counted.append(step)
+        for (label, kind), n in Counter(counted).items():
             self._cube.total(label, {_TOTALS[kind >> 3]: n})
         if len(self._touched) > MAX_DECODED:
             self.drain()
@@ -141,6 +146,7 @@ class Desk:
                 self._table.put(case.key, _encode(case.ticket))
         self._touched = []
         self._by_id.clear()
+        self._counts.drain()
 
     def _make_room(self) -> None:
         """Let go of the tickets that are written, when there are many."""
@@ -206,17 +212,13 @@ class Desk:
         self._cases[key] = self._by_id[event.ticket_id] = case
         return case
 
-    def _take(self, case: Case, event: TicketEvent, watermark_ms: int) -> tuple[int, int]:
-        """Add an event to its ticket; what is counted of the event itself: label set and kind."""
+    def _take(self, case: Case, event: TicketEvent, own: int, kind: int, watermark_ms: int) -> None:
+        """Add an event, with the label set that it names and its kind, to its ticket."""
         ticket, at_ms, opened_at_ms = case.ticket, event.timestamp, event.opened_at
         assert isinstance(at_ms, int)
         assert not isinstance(opened_at_ms, str)
-        own = self._labels.own(event.channel, event.team)
-        kind = KINDS[event.type]
-        if kind == CONTACT:
-            kind = CONTACTS[event.by]
         if ticket.past is not None and is_ignored(ticket.past[2], at_ms, watermark_ms):
-            return own, kind
+            return
         take(ticket, at_ms, kind, own, opened_at_ms, self._labels)
         if not case.touched:
             self._touch(case)
@@ -226,7 +228,6 @@ class Desk:
             self._expect(case, at_ms)
         elif kind == RESOLVED:
             self._expect(case, at_ms + self._window_ms)
-        return own, kind
 
     def _find(self, key: bytes) -> Case | None:
         case = self._cases.get(key)
@@ -265,7 +266,7 @@ class Desk:
         left = settle(ticket, facts, before_ms, self._window_ms)
         for which, fact in enumerate(facts):
             if fact is not None and left[which] is None:
-                self._cube.settled(fact[0], fact[1], values_of(which, fact))
+                self._counts.settle(which, fact)
         case.counted = left, standing
         absorb(ticket, watermark_ms)
         ticket.due_ms = None
@@ -349,29 +350,9 @@ class Desk:
 
     def _recount(self, case: Case, now: Counts) -> None:
         """Count what a ticket has become in the place of what was counted of it."""
-        was = case.counted
-        if now == was:
-            return
-        case.counted = now
-        if was[0] != now[0]:
-            live = self._cube.live
-            for which, (old, new) in enumerate(zip(was[0], now[0], strict=True)):
-                if old != new:
-                    if old is not None:
-                        live(old[0], old[1], values_of(which, old), -1)
-                    if new is not None:
-                        live(new[0], new[1], values_of(which, new))
-        if was[1] != now[1]:
-            self._count_open(was[1], -1)
-            self._count_open(now[1], 1)
-
-    def _count_open(self, standing: Standing | None, sign: int) -> None:
-        if standing is not None:
-            since_ms, label, is_awaiting = standing
-            self._cube.live(since_ms, label, _STILL_OPEN, sign)
-            self._cube.total(
-                label, {_OPEN: sign, _AWAITING: sign} if is_awaiting else {_OPEN: sign}
-            )
+        if now != case.counted:
+            self._counts.change(case.counted, now)
+            case.counted = now
 
 
 class TeamLabels:
@@ -382,14 +363,14 @@ class TeamLabels:
         self._own: dict[tuple[str | None, str | None], int] = {}
         self._merged: dict[tuple[int, int], int] = {}
 
-    def own(self, channel: str | None, team: str | None) -> int:
-        """What an event names."""
-        own = self._own.get((channel, team))
+    def own(self, named: tuple[str | None, str | None]) -> int:
+        """What an event names: channel and team."""
+        own = self._own.get(named)
         if own is None:
             if len(self._own) >= _MAX_KNOWN:
                 self._own.clear()
-            own = self._cube.label((channel or NOT_SET, team or NOT_SET))
-            self._own[channel, team] = own
+            channel, team = named
+            own = self._own[named] = self._cube.label((channel or NOT_SET, team or NOT_SET))
         return own
 
     def merged(self, label: int, own: int) -> int:

@@ -116,6 +116,10 @@ EVENTS: dict[str, type[Click] | type[SessionEvent] | type[TicketEvent]] = {
 }
 
 
+_SECOND_LOOK = {"clicks": "cost", "sessions": "value", "tickets": "opened_at"}
+"""The field that takes more than decoding, where there is one."""
+
+
 class Fault(NamedTuple):
     """Why a record is no event."""
 
@@ -129,7 +133,7 @@ class EventDecoder:
     def __init__(self, topic: str) -> None:
         self._event = EVENTS[topic]
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._event).decode
-        self._second_look = attrgetter("opened_at" if topic == "tickets" else "money")
+        self._second_look = attrgetter(_SECOND_LOOK[topic])
 
     def decode(self, value: bytes | None) -> Event | Fault:
         """The event in a record's value, its timestamps in epoch milliseconds."""
@@ -164,15 +168,15 @@ class EventDecoder:
             if not text.isascii() or b"\\" in text or b"\x7f" in text:
                 return None
             events: list[Event] = list(map(self._decode, cast("Sequence[bytes]", values)))
-            for event in events:
-                event.timestamp = parse_timestamp(event.timestamp)
+            _parse_timestamps(events)
         except (TypeError, ValueError, RecursionError):
             return None
         if len(text) > MAX_BYTES and max(map(len, cast("Sequence[bytes]", values))) > MAX_BYTES:
             return None
         found = cast("list[Event | Fault]", events)
-        for position, more in enumerate(map(self._second_look, events)):
-            if more is not None:
+        more = list(map(self._second_look, events))
+        if more.count(None) < len(more):
+            for position in (i for i, field in enumerate(more) if field is not None):
                 found[position] = self.decode(values[position])
         return found
 
@@ -236,6 +240,17 @@ def parse_timestamp(value: Timestamp) -> int:
         if known is not None and part.isascii() and part.isdigit():
             return known + int(part)
     return _parse_text(value)
+
+
+def _parse_timestamps(events: Sequence[Event]) -> None:
+    """Bring the timestamps of events into epoch milliseconds; ValueError if one is none."""
+    times = [event.timestamp for event in events]
+    if set(map(type, times)) == {int}:  # then only the range is to be looked at
+        parse_timestamp(min(times))
+        parse_timestamp(max(times))
+        return
+    for event, at in zip(events, times, strict=True):
+        event.timestamp = parse_timestamp(at)
 
 
 def _parse_text(text: str) -> int:

@@ -26,11 +26,13 @@ def hash_texts(texts: Sequence[str]) -> Hashes:
     """The hash of each text, by its UTF-8 bytes."""
     if not texts:
         return np.empty(0, np.uint64)
-    encoded = [text.encode() for text in texts]
+    joined = "".join(texts)
+    encoded = texts if joined.isascii() else [text.encode() for text in texts]
     sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
     width = -(-max(int(sizes.max()), 1) // _WORD) * _WORD
-    rows = b"".join([text.ljust(width, b"\0") for text in encoded])
-    return hash_words(np.frombuffer(rows, "<u8").reshape(len(encoded), -1), sizes)
+    rows = np.zeros((len(encoded), width), np.uint8)
+    rows[np.arange(width) < sizes[:, np.newaxis]] = np.frombuffer(joined.encode(), np.uint8)
+    return hash_words(rows.view("<u8"), sizes)
 
 
 def hash_words(words: Words, sizes: Sizes) -> Hashes:

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from operator import attrgetter, ne
 from typing import Any
 
@@ -178,7 +179,7 @@ class Partition:
 
     def drain(self, sweep: int) -> Drained:
         """The ledger entries that changed since the last drain, and up to `sweep` old ones."""
-        if self._moved or self.cube.pending:
+        if self.is_dirty:
             self._fold.drain()
             self.cube.roll(self.clock_ms)
             for key, value in self.dedupe.drain(self.clock_ms):
@@ -296,10 +297,9 @@ class Partition:
                 detail, reason = "older than the longest retention", Reason.TOO_LATE
             folded.drops.append(Drop(int(offsets[i]), reason, detail))
         if self._owner is not None and records.keys:
-            counted = np.flatnonzero((verdicts == FRESH) | (verdicts == UNCHECKED)).tolist()
-            keys, events, owner = records.keys_at(chosen), run.events, self._owner
-            owners = [owner(events[i]).encode() for i in counted]
-            folded.miskeyed += sum(map(ne, owners, [keys[i] for i in counted]))
+            counts = ((verdicts == FRESH) | (verdicts == UNCHECKED)).tolist()
+            owners = [name.encode() for name in map(self._owner, compress(run.events, counts))]
+            folded.miskeyed += sum(map(ne, owners, compress(records.keys_at(chosen), counts)))
 
     def _settle(self, watermark_ms: int) -> None:
         self._fold.settle(watermark_ms, self._watermark(self.clock_ms))

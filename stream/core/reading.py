@@ -6,8 +6,9 @@ only be faster. Knows nothing of clocks or of other batches.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from operator import attrgetter
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,11 +100,18 @@ class EventReader:
         """Read the values of a batch, in order."""
         events = self._decoder.decode_all(values)
         faults = [(i, event) for i, event in enumerate(events) if isinstance(event, Fault)]
+        rows, sound = Events(events, self._names), cast("list[Event]", events)
+        if not faults:
+            return Reading(*_times_and_hashes(sound), rows, faults)
         good = np.ones(len(events), np.bool_)
         good[[i for i, _ in faults]] = False
-        sound = [event for event in events if not isinstance(event, Fault)]
-        times = np.full(len(events), BEFORE_ALL, np.int64)
-        times[good] = [event.timestamp for event in sound]
-        hashes = np.zeros(len(events), np.uint64)
-        hashes[good] = hash_texts([event.event_id for event in sound])
-        return Reading(times, hashes, Events(events, self._names), faults)
+        times, hashes = np.full(len(events), BEFORE_ALL, np.int64), np.zeros(len(events), np.uint64)
+        sound = list(compress(sound, good.tolist()))
+        times[good], hashes[good] = _times_and_hashes(sound)
+        return Reading(times, hashes, rows, faults)
+
+
+def _times_and_hashes(events: Sequence[Event]) -> tuple[Times, Hashes]:
+    """Event times, and the hashes of the event ids."""
+    times = np.array([event.timestamp for event in events], np.int64)
+    return times, hash_texts([event.event_id for event in events])

@@ -7,7 +7,11 @@ integer additions as everywhere else.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 
 ACCURACY = 0.01
 FIRST_BIN = 4096
@@ -16,10 +20,30 @@ _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _LOG_GAMMA = math.log(_GAMMA)
 
 
+def _number(value_ms: int) -> int:
+    return 1 + math.floor(math.log(value_ms) / _LOG_GAMMA)
+
+
+_LONGEST_MS = 1 << 50
+"""More than lies between the years 1 and 9999; what is longer is in the last bin."""
+_EDGES = [
+    bisect_left(range(_LONGEST_MS), number, lo=1, key=_number)
+    for number in range(1, _number(_LONGEST_MS))
+]
+"""The least value of each bin from the second on."""
+_EDGE_COLUMN = np.array(_EDGES, np.int64)
+
+
 def bin_index(sketch: int, value_ms: int) -> int:
     """Cell index of the bin that holds a value, in sketch number `sketch` of its source."""
-    number = 0 if value_ms <= 0 else 1 + math.floor(math.log(value_ms) / _LOG_GAMMA)
-    return FIRST_BIN + sketch * _BINS + min(number, _BINS - 1)
+    return FIRST_BIN + sketch * _BINS + bisect_right(_EDGES, value_ms)
+
+
+def bin_indexes(sketch: int, values_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same for many values."""
+    numbers = np.searchsorted(_EDGE_COLUMN, values_ms, side="right")
+    found: NDArray[np.int64] = FIRST_BIN + sketch * _BINS + numbers
+    return found
 
 
 def bin_range(sketch: int) -> tuple[int, int]:

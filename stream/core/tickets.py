@@ -13,8 +13,6 @@ import msgspec
 
 from stream.core.buckets import EPOCH_MAX_MS
 from stream.core.catalogue import TICKET_TYPES, TICKETS
-from stream.core.cells import Values
-from stream.core.sketch import bin_index
 
 RANK = {name: rank for rank, name in enumerate(TICKET_TYPES)}
 MAX_STEPS = 1_000
@@ -65,6 +63,8 @@ Facts = tuple[Fact | None, Fact | None, Fact | None]
 """Those that have not settled; None where there is none (yet)."""
 Counts = tuple[Facts, Standing | None]
 """All that a ticket counts now, less what has settled."""
+NO_FIELD, INCOMPLETE = -1, TICKETS.index["incomplete"]
+"""Fields of a fact that counts in none beside it, and of one that counts in that one alone."""
 NOTHING: Counts = ((None, None, None), None)
 
 
@@ -219,7 +219,7 @@ def _response(ticket: Ticket, due_ms: int) -> Fact | None:
             # or else the earlier one was the first, and passed before it could be an answer
             and (earlier_ms is None or earlier_ms < opened_ms)
         ):
-            return at_ms, standing >> 2, at_ms - opened_ms, _NO_FIELD
+            return at_ms, standing >> 2, at_ms - opened_ms, NO_FIELD
         earlier_ms = at_ms
     return None
 
@@ -234,10 +234,10 @@ def _first(steps: list[Step], kinds: list[int], resolution: Resolution, due_ms: 
     """The first resolution; the field says under which conditions it was one at first contact."""
     at_ms, label, opened_ms = resolution
     if opened_ms is None:
-        return at_ms, label, 0, _INCOMPLETE
+        return at_ms, label, 0, INCOMPLETE
     within = kinds if steps[-1][0] <= due_ms else [step[1] for step in steps if step[0] <= due_ms]
     if REOPENED in within and REOPENED in within[within.index(RESOLVED) :]:
-        field = _NO_FIELD
+        field = NO_FIELD
     else:
         single = BY_CUSTOMER not in within or not any(
             opened_ms <= step[0] <= due_ms for step in steps if step[1] == BY_CUSTOMER
@@ -255,7 +255,7 @@ def _latest(
         for at_ms, kind, _, _, _ in steps:
             if kind == RESOLVED and latest_ms < at_ms <= latest_ms + reopen_window_ms:
                 latest_ms = at_ms
-    return latest_ms, label, max(0, latest_ms - (opened_ms or 0)), _NO_FIELD
+    return latest_ms, label, max(0, latest_ms - (opened_ms or 0)), NO_FIELD
 
 
 def _standing(ticket: Ticket, resolution: Resolution | None) -> Standing | None:
@@ -270,20 +270,6 @@ def _standing(ticket: Ticket, resolution: Resolution | None) -> Standing | None:
         opened_ms = resolution[2] if resolution else _opening(steps, EPOCH_MAX_MS)
     since_ms = steps[0][0] if opened_ms is None else opened_ms
     return min(since_ms, ticket.last_ms), standing >> 2, standing & 3 == IS_AWAITING
-
-
-def values_of(which: int, fact: Fact) -> Values:
-    """The fields that a fact counts: one item, the sum of its durations and the sketch bin."""
-    _, _, duration_ms, field = fact
-    if field == _INCOMPLETE:
-        return {_INCOMPLETE: 1}
-    count, total, sketch = _FIELDS[which]
-    values: Values = {count: 1, bin_index(sketch, duration_ms): 1}
-    if duration_ms:
-        values[total] = duration_ms
-    if field != _NO_FIELD:
-        values[field] = 1
-    return values
 
 
 # --- settling -------------------------------------------------------------------------------------
@@ -351,19 +337,8 @@ def _dues(facts: Facts, reopen_window_ms: int) -> tuple[int | None, int | None, 
     )
 
 
-_I = TICKETS.index
-_NO_FIELD, _INCOMPLETE = -1, _I["incomplete"]
-_FIELDS = tuple(
-    (_I[count], _I[total], TICKETS.sketches.index(total))
-    for count, total in (
-        ("answered", "first_response_ms"),
-        ("resolved", "first_resolution_ms"),
-        ("resolved_latest", "resolution_ms"),
-    )
-)
-"""Count, sum of durations and sketch of each fact."""
 _CELLS = {
-    (a, b, c): _I[f"first_contact_{a:d}{b:d}{c:d}"]
+    (a, b, c): TICKETS.index[f"first_contact_{a:d}{b:d}{c:d}"]
     for a in (False, True)
     for b in (False, True)
     for c in (False, True)

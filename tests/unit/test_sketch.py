@@ -2,13 +2,22 @@
 
 import math
 
+import numpy as np
 import pytest
 from ddsketch import DDSketch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.cells import add
-from stream.core.sketch import ACCURACY, FIRST_BIN, bin_index, bins, percentiles, representative
+from stream.core.sketch import (
+    ACCURACY,
+    FIRST_BIN,
+    bin_index,
+    bin_indexes,
+    bins,
+    percentiles,
+    representative,
+)
 
 DURATIONS = st.integers(0, 400 * 86_400_000)
 
@@ -28,6 +37,19 @@ def nearest_rank(values, percent):
 def test_a_value_is_told_within_one_percent(value_ms):
     told = representative(bin_index(0, value_ms) - FIRST_BIN)
     assert abs(told - value_ms) <= ACCURACY * value_ms * (1 + 1e-9)
+
+
+@given(st.integers(1, 10**14))
+def test_a_value_is_in_the_bin_that_its_logarithm_says(value_ms):
+    gamma = (1 + ACCURACY) / (1 - ACCURACY)
+    number = 1 + math.floor(math.log(value_ms) / math.log(gamma))
+    assert bin_index(0, value_ms) == FIRST_BIN + number
+
+
+@given(st.integers(0, 2), st.lists(st.integers(-10, 10**14)))
+def test_many_values_have_the_bins_that_each_has(sketch, values):
+    found = bin_indexes(sketch, np.array(values, np.int64))
+    assert found.tolist() == [bin_index(sketch, value) for value in values]
 
 
 def test_nothing_and_less_is_nothing():
