@@ -169,11 +169,13 @@ def worker_command(settings: Settings) -> None:
     """Count the events: read the topics, keep the ledger, write the figures to Redis."""
     if settings.processes > 1:
         raise typer.Exit(asyncio.run(_worker_processes(settings)))
-    from stream.logs import set_up_logs  # noqa: PLC0415 - commands load only what they run
+    from stream.garbage import collect_rarely  # noqa: PLC0415 - commands load only what they run
+    from stream.logs import set_up_logs  # noqa: PLC0415
     from stream.signals import stop_on_signals  # noqa: PLC0415
     from stream.worker import Worker, WorkerError  # noqa: PLC0415
 
     set_up_logs()
+    collect_rarely()
 
     async def run() -> None:
         with stop_on_signals() as stop:
@@ -221,11 +223,13 @@ def worker_commands(settings: Settings, args: Sequence[str]) -> Iterator[list[st
 @with_settings(*_SERVE)
 def serve_command(settings: Settings) -> None:
     """Serve the figures in Redis: HTTP API, /metrics, live events and the ops screen."""
+    from stream.garbage import collect_rarely  # noqa: PLC0415
     from stream.logs import set_up_logs  # noqa: PLC0415
     from stream.serve.server import run_server  # noqa: PLC0415
     from stream.signals import stop_on_signals  # noqa: PLC0415
 
     set_up_logs()
+    collect_rarely()
 
     async def run() -> None:
         with stop_on_signals() as stop:

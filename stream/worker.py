@@ -293,10 +293,15 @@ class Worker:
         ]
 
     async def _flush_loop(self, shard: Shard) -> None:
-        interval_s = self.settings.flush_interval / 1000
+        pause_s = interval_s = self.settings.flush_interval / 1000
         while shard.is_alive:
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(pause_s)
+            began_s = time.monotonic()
             await shard.flush()
+            took_s = time.monotonic() - began_s
+            pause_s = max(
+                interval_s - took_s, min(took_s, interval_s)
+            )  # half the time is for folds
 
     async def _project_loop(self, shard: Shard) -> None:
         while shard.is_alive:

@@ -203,3 +203,18 @@ async def test_a_slow_client_that_reads_gets_it_all(quick: None) -> None:
                 total += len(chunk)
                 await asyncio.sleep(0.005)
         assert server.parts.wire.cut == 0
+
+
+async def test_what_is_sent_leaves_at_once():
+    """Otherwise a second small write waits for the client's system to confirm the first, 40 ms."""
+    asked = asyncio.Queue[asyncio.StreamWriter]()
+    with closing(_listen("127.0.0.1", 0)) as listener:
+        server = await asyncio.start_server(lambda _, out: asked.put_nowait(out), sock=listener)
+        async with server:
+            _, client = await asyncio.open_connection(*listener.getsockname())
+            out = await asked.get()
+            peer = out.get_extra_info("socket")
+            assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for end in (client, out):
+                end.close()
+                await end.wait_closed()
