@@ -60,12 +60,6 @@ class Crowd:
         self._counts = np.array([part[2] for part in known], np.int64)
         self._marks = [part[3] for part in known]
 
-    @property
-    def timers_ms(self) -> Column:
-        """When plain visitors are looked at again."""
-        found: Column = self.rows["first_ms"] + self.rows["timer"]
-        return found
-
     def play(self, events: Arrivals, chosen: Positions) -> Flags:
         """Play the chosen events, as far as their visitors are plain; which ones were played.
 
@@ -104,7 +98,7 @@ class Crowd:
         """Settle what is over before an instant, forget what does not matter any more."""
         rows, frame = self.rows, self._frame
         ahead_ms = before_ms - watermark_ms  # the settling clock may have gone on over a pause
-        awaited = self.is_plain & (self.timers_ms < before_ms)
+        awaited = self.is_plain & (rows["first_ms"] + rows["timer"] < before_ms)
         dues_ms, untils_ms, newest = due_ms(rows, frame), until_ms(rows, frame), newest_ms(rows)
         was_settled = rows["state"] & SETTLED != 0
         over = ~was_settled & (dues_ms < before_ms)

@@ -373,11 +373,10 @@ def settled_ms(entries: Mapping[bytes, bytes]) -> int:
 
 
 def _by_kind(entries: Mapping[bytes, bytes]) -> dict[bytes, list[tuple[bytes, bytes]]]:
-    kinds: dict[bytes, list[tuple[bytes, bytes]]] = {bytes([kind]): [] for kind in b"dlcit"}
-    for key, value in entries.items():
-        if (found := kinds.get(key[:1])) is not None:
-            found.append((key, value))
-    return kinds
+    kinds: list[list[tuple[bytes, bytes]]] = [[] for _ in range(256)]
+    for item in entries.items():
+        kinds[item[0][0]].append(item)
+    return {bytes([kind]): kinds[kind] for kind in b"dlcit"}
 
 
 class _Records:

@@ -8,6 +8,7 @@ Nearly all visitors are plain for as long as the lateness lasts, and quiet then,
 """
 
 import struct
+from collections.abc import Iterable
 
 import msgspec
 
@@ -50,6 +51,19 @@ def split(raw: bytes) -> Parts | None:
     _, count, size, past_size = _HEAD.unpack_from(raw)
     end = _HEAD.size + size
     return raw[_HEAD.size : end], raw[end : end + past_size], count, raw[end + past_size :]
+
+
+def row_texts(raws: Iterable[bytes]) -> list[bytes | None]:
+    """The texts of the rows that are true now, None of general visitors."""
+    begin, size = _HEAD.size, _HEAD.size - 2  # the row's size is the last but one of the head
+    return [
+        raw[1:]
+        if (form := raw[0]) == _QUIET
+        else raw[begin : begin + raw[size]]
+        if form == _PLAIN
+        else None
+        for raw in raws
+    ]
 
 
 def assemble(row: bytes, past: bytes, count: int, marks: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from stream.core.arrivals import Arrivals, Positions, sealing
+from stream.core.arrivals import Arrivals, Column, Positions, sealing
 from stream.core.catalogue import SESSIONS
 from stream.core.crowd import Crowd
 from stream.core.cube import Cube
@@ -18,18 +18,19 @@ from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED
 from stream.core.marks import CONVERSION, PAGE_VIEW
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.reading import Events
-from stream.core.rows import is_unsettled, rows_of
+from stream.core.rows import is_unsettled, read_rows, rows_of
 from stream.core.run import LATE, TOO_LATE, Run
 from stream.core.session_counts import SessionCounts
 from stream.core.sessions import Frame, Visit
 from stream.core.table import Table
 from stream.core.visitor import Visitor, absorb, current, forget, settle, take_in
-from stream.core.visitor_forms import decode, encode
+from stream.core.visitor_forms import decode, encode, row_texts
 from stream.core.wheel import Wheel
 
 FEW = 32
 """Fewer events or visitors than these are played one by one: numpy's calls have a price."""
 _PART = 4_096
+_LOADED_AT_ONCE = 65_536
 _TOTALS = {
     PAGE_VIEW: SESSIONS.index["page_views_total"],
     CONVERSION: SESSIONS.index["conversions_total"],
@@ -106,16 +107,17 @@ class Visitors:
     def load(self, items: Iterable[Item]) -> None:
         """Take up recovered visitors."""
         items = iter(items)
-        while part := list(islice(items, _PART)):
-            crowd = Crowd([raw for _, raw in part], self._frame)
-            self._counts.begin(crowd.rows[is_unsettled(crowd.rows)])
-            timers_ms = crowd.timers_ms.tolist()
-            for number in np.flatnonzero(~crowd.is_plain).tolist():
+        while part := list(islice(items, _LOADED_AT_ONCE)):
+            texts = row_texts([raw for _, raw in part])
+            rows = read_rows([text or b"" for text in texts])
+            self._counts.begin(rows[is_unsettled(rows)])
+            timers_ms: Column = rows["first_ms"] + rows["timer"]
+            for number in [number for number, text in enumerate(texts) if text is None]:
                 visitor = self._decode(*part[number])
+                assert visitor.timer_ms is not None
                 timers_ms[number] = visitor.timer_ms
                 self._counts.begin(rows_of(self._unsettled(visitor)))
-            for (key, _), timer_ms in zip(part, timers_ms, strict=True):
-                self._wheel.add(key, timer_ms)
+            self._wheel.add_all([key for key, _ in part], timers_ms)
 
     def sizes(self) -> dict[str, int]:
         """Sessions that have not settled."""

@@ -1,7 +1,10 @@
 """A timer wheel over event time: which items to look at when the watermark passes an instant."""
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 SECOND_MS, HOUR_MS = 1_000, 3_600_000
 _MS_BYTES = 3
@@ -41,6 +44,30 @@ class Wheel:
             heapq.heappush(self._order, number)
         slot += key
         slot += (due_ms % self._slot_ms).to_bytes(_MS_BYTES, "big")
+
+    def add_all(self, keys: Sequence[bytes], dues_ms: NDArray[np.int64]) -> None:
+        """The same for many keys."""
+        if self._reached is not None:
+            for key, due_ms in zip(keys, dues_ms.tolist(), strict=True):
+                self.add(key, due_ms)
+            return
+        order = np.argsort(dues_ms, kind="stable")
+        numbers, rest_ms = np.divmod(dues_ms[order], self._slot_ms)
+        size, entry_bytes = self._key_bytes, self._key_bytes + _MS_BYTES
+        entries = np.empty((len(keys), entry_bytes), np.uint8)
+        entries[:, :size] = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, size)[order]
+        entries[:, size:] = rest_ms.astype(">u4").view(np.uint8).reshape(-1, 4)[:, -_MS_BYTES:]
+        distinct, starts = np.unique(numbers, return_index=True)
+        whole, ends = entries.tobytes(), np.append(starts, len(keys))[1:] * entry_bytes
+        starts *= entry_bytes
+        for number, start, end in zip(
+            distinct.tolist(), starts.tolist(), ends.tolist(), strict=True
+        ):
+            slot = self._slots.get(number)
+            if slot is None:
+                slot = self._slots[number] = bytearray()
+                heapq.heappush(self._order, number)
+            slot += whole[start:end]
 
     def pop(self, before_ms: int) -> Iterator[bytes]:
         """Take out the keys that are due before an instant, slot by slot."""

@@ -1,5 +1,7 @@
 """The timer wheel: what is due comes once, in time, in order."""
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,3 +122,17 @@ def test_whatever_is_added_comes_once_it_is_due_and_not_before(steps, slot_ms):
             if due_ms < waiting.get(key, due_ms + 1):  # only an earlier look needs to be added
                 waiting[key] = due_ms
                 clock.add(key, due_ms)
+
+
+@pytest.mark.parametrize("reached_ms", [None, 2_500])
+@given(st.lists(st.integers(-5_000, 50_000), max_size=30))
+def test_many_keys_at_once_come_as_if_each_had_been_added(reached_ms, dues_ms):
+    keys = [bytes([0, number]) for number in range(len(dues_ms))]
+    one_by_one, at_once = Wheel(key_bytes=2), Wheel(key_bytes=2)
+    if reached_ms is not None:
+        assert not [*one_by_one.pop(reached_ms), *at_once.pop(reached_ms)]
+    for key, due_ms in zip(keys, dues_ms, strict=True):
+        one_by_one.add(key, due_ms)
+    at_once.add_all(keys, np.array(dues_ms, np.int64))
+    for before_ms in (0, 2_000, 2_500, 9_999, 30_000, 60_000):
+        assert sorted(at_once.pop(before_ms)) == sorted(one_by_one.pop(before_ms))
