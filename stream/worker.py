@@ -42,6 +42,7 @@ from stream.meters import Meters
 from stream.redis_access import link_to_redis
 from stream.settings import Settings
 from stream.shard import End, Shard
+from stream.signals import wait_at_most
 from stream.source_watch import FETCH_BYTES, SourceWatch, check_fresh
 from stream.stillness import Stillness
 from stream.topic_plan import DEAD_LETTERS, ledger_topic, plan_topics
@@ -206,7 +207,7 @@ class Worker:
                 await self._disconnect()
                 why = await diagnose(error, self.settings.kafka, self._credentials)
                 log.warning("kafka_away", servers=self.settings.kafka, error=why.text)
-                await _wait(stop, KAFKA_PATIENCE_S)
+                await wait_at_most(stop, KAFKA_PATIENCE_S)
             else:
                 return True
         return False
@@ -437,14 +438,6 @@ def _anchors(
 
 def _spell(place: TopicPartition) -> str:
     return f"{place.topic}/{place.partition}"
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        return
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

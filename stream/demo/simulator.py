@@ -23,7 +23,7 @@ from stream.demo.truth import Truth
 from stream.engine.credentials import Credentials
 from stream.errors import UserError
 from stream.producer import Producer, Say, quiet_client_log, silent
-from stream.signals import finishes, stop_on_signals
+from stream.signals import finishes, stop_on_signals, wait_at_most
 from stream.topic_plan import CAMPAIGNS
 
 TICK_S = 0.05
@@ -203,7 +203,7 @@ async def _pump(
             await asyncio.sleep(0)
             burst = 0
             while not stop.is_set() and record.at_ms > pace.read():
-                await _pause(stop)
+                await wait_at_most(stop, TICK_S)
         if stop.is_set():
             return
         truth.add(record)
@@ -229,13 +229,6 @@ class _Pace:
             passed_ms = (time.monotonic() - self._began_s) * 1000 * self._speed
             self.reached_ms = min(self._live_ms + passed_ms, self._now_ms())
         return self.reached_ms
-
-
-async def _pause(stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), TICK_S)
-    except TimeoutError:
-        pass
 
 
 async def _open(options: SimulateOptions, say: Say, stop: asyncio.Event) -> Sink | None:

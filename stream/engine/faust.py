@@ -51,7 +51,8 @@ from yarl import URL
 from stream.core.records import RecordBatch, TopicPartition
 from stream.engine.batches import drain, keep_stored_bytes
 from stream.engine.credentials import Credentials, client_options
-from stream.engine.ownership import Owner, Ownership, wait_for
+from stream.engine.ownership import Owner, Ownership
+from stream.signals import wait_at_most
 
 log = logging.getLogger(__name__)
 
@@ -460,7 +461,7 @@ class FaustApp:
         try:
             while not stop.is_set():
                 self._check(starting)
-                await wait_for(stop, CHECK_EVERY_S)
+                await wait_at_most(stop, CHECK_EVERY_S)
         finally:
             self._stopping = True
             self.ownership.revoke(monotonic())
