@@ -14,7 +14,7 @@ import typer
 
 from stream import __version__
 from stream.campaigns import add_campaigns
-from stream.core.durations import format_duration, parse_duration
+from stream.core.durations import format_duration, parse_duration, spell_span
 from stream.errors import UserError
 from stream.maintenance import add_maintenance
 from stream.settings import Settings, load_settings
@@ -75,7 +75,7 @@ def _parameter(name: str) -> inspect.Parameter:
     if isinstance(default, int) and ("Duration" in str(field.annotation) or field.metadata):
         shown = _spell(name, default)
     elif isinstance(default, tuple):
-        shown = ",".join("24h" if d == 86_400_000 else format_duration(d) for d in default)
+        shown = ",".join(map(spell_span, default))
     else:
         shown = str(default or "")
     text = f"{field.description}" + (f"  [default: {shown}]" if shown else "")

@@ -14,14 +14,13 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.core.durations import format_duration, parse_duration
+from stream.core.durations import DAY_MS, MINUTE_MS, parse_duration, spell_span
 from stream.core.events import CONTROL, NAME_CHARS, is_name, parse_timestamp
 
 MEASURES: Final = ("impressions", "clicks", "sessions", "conversions", "value")
 """What a target may be set on; `conversions` are converted sessions, `value` is money."""
-LONGEST_MS: Final = 7 * 86_400_000
+LONGEST_MS: Final = 7 * DAY_MS
 """How long a launch is followed."""
-MINUTE_MS: Final = 60_000
 TEXT_CHARS = 200
 TARGETS_MAX, NOTES_MAX, CHANNELS_MAX = 10, 200, 100
 
@@ -261,11 +260,6 @@ def check_name(what: str, text: str) -> str:
 def check_text(what: str, text: str) -> str:
     """A name or owner as people write it."""
     return _text(what, text, TEXT_CHARS) or ""
-
-
-def spell_span(span_ms: int) -> str:
-    """A duration as people say it of launches: `24h` and not `1d`, but `2d`, `7d`."""
-    return "24h" if span_ms == 86_400_000 else format_duration(span_ms)
 
 
 def plain(number: Decimal) -> str:

@@ -3,7 +3,8 @@
 import heapq
 from collections.abc import Callable, Iterator
 
-SECOND_MS, HOUR_MS = 1_000, 3_600_000
+from stream.core.durations import SECOND_MS
+
 _MS_BYTES = 3
 
 
