@@ -5,13 +5,13 @@ change one campaign at once both have their way.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, TypeVar
 
 import typer
 
+from stream.clock import wall_clock_ms
 from stream.core.campaigns import (
     Campaign,
     Change,
@@ -88,7 +88,7 @@ def set_command(
     """Describe a campaign: what is given is laid over what is there; notes are added."""
     from stream.campaign_topic import change_campaign  # noqa: PLC0415 - commands load only what they run
 
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     change = Change(
         launch_ms=_given("--launch-at", launch_at, lambda t: floor_minute(parse_instant(t))),
         name=_given("--name", name, partial(check_text, "name")),

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from stream.agents import add_agents
 from stream.anchor import Anchor
 from stream.broker_clock import BrokerClock
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import SOURCES
 from stream.core.partition import Partition
 from stream.core.records import TopicPartition
@@ -322,7 +323,7 @@ class Worker:
             places = {self._kafka_place(place): shard for place, shard in self._shards.items()}
             if not places:
                 continue
-            asked_ms = time.time_ns() // 1_000_000
+            asked_ms = wall_clock_ms()
             broker_ms = {place: shard.clock.now_ms() for place, shard in places.items()}
             try:
                 ends = await self._app.end_offsets(places)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 
+from stream.clock import wall_clock_ms
 from stream.core.campaigns import Campaign, Note, encode_campaign, floor_minute, parse_target
 from stream.core.durations import format_duration
 from stream.demo.faults import Record
@@ -88,7 +89,7 @@ async def simulate(
     *,
     say: Say = silent,
     stop: asyncio.Event | None = None,
-    now_ms: WallClock = lambda: time.time_ns() // 1_000_000,
+    now_ms: WallClock = wall_clock_ms,
 ) -> SimulateReport:
     """Send traffic until it ends or `stop` is set. Raises UserError."""
     check(options)

@@ -1,12 +1,12 @@
 """`stream dead-letters`: options and printing; the work is `office`'s."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from stream.clock import wall_clock_ms
 from stream.core.durations import parse_duration
 from stream.core.records import Reason
 from stream.errors import UserError
@@ -181,7 +181,7 @@ def _moment(text: str | None, option: str) -> int | None:
     if text is None:
         return None
     try:
-        return time.time_ns() // 1_000_000 - parse_duration(text)
+        return wall_clock_ms() - parse_duration(text)
     except ValueError:
         pass
     try:

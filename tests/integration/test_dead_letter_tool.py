@@ -1,12 +1,12 @@
 """`stream dead-letters`: looking through dead letters, and sending each back once."""
 
 import json
-import time
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from stream.clock import wall_clock_ms
 from stream.core.records import Drop, Reason, RecordBatch
 from stream.engine.dead_letters import DeadLetters
 from stream.engine.kafka_admin import KafkaAdmin, TopicShape
@@ -82,7 +82,7 @@ async def office(kafka, namespace, stream_process):
 
 
 async def test_letters_are_counted_once_and_cannot_steer_the_terminal(office):
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     await office.put(5, Reason.MALFORMED, b'{"' + ESCAPE + b"\xff", key=ESCAPE)
     await office.put(5, Reason.MALFORMED, b'{"' + ESCAPE + b"\xff", key=ESCAPE)  # as after a crash
     await office.put(6, Reason.INVALID, click(6, now_ms, campaign=[ESCAPE.decode()]))
@@ -107,7 +107,7 @@ async def test_letters_are_counted_once_and_cannot_steer_the_terminal(office):
 
 
 async def test_letters_are_sent_back_edited_once_and_where_they_belong(office):
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     for offset in range(4):
         value = click(offset, now_ms, campaign=offset or None, variant="\x1b")
         await office.put(offset, Reason.INVALID, value, key=b"v%d" % offset)
@@ -141,7 +141,7 @@ async def test_letters_are_sent_back_edited_once_and_where_they_belong(office):
 
 
 async def test_an_edit_may_leave_out_and_may_stop(office):
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     for offset in range(3):
         await office.put(offset, Reason.FUTURE, click(offset, now_ms))
     left = await office.run("send", "0/1", "--edit", "true")
@@ -164,7 +164,7 @@ class BrokenOffError(Exception):
 @pytest.mark.parametrize("where", ["before", "after"])
 async def test_a_run_that_was_cut_off_may_be_repeated(office, where):
     """Killed between the mark and the record, or between the record and the second mark."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     for offset in range(3):
         await office.put(offset, Reason.FUTURE, click(offset, now_ms))
     producer = AIOKafkaProducer(bootstrap_servers=office.kafka.bootstrap, acks="all")
@@ -195,7 +195,7 @@ async def test_a_run_that_was_cut_off_may_be_repeated(office, where):
 
 
 async def test_two_who_send_at_once_do_not_send_twice(office):
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     for offset in range(3):
         await office.put(offset, Reason.FUTURE, click(offset, now_ms))
     producer = AIOKafkaProducer(bootstrap_servers=office.kafka.bootstrap, acks="all")
@@ -231,7 +231,7 @@ async def test_what_is_sent_back_counts_once_even_beyond_the_dedupe_horizon(
     system.worker()
     system.server()
     await system.ready()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     topic = namespace.topic("clicks")
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
         await producer.send_and_wait(topic, click(1, now_ms))  # it sets the clock

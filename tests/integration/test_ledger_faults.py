@@ -2,13 +2,13 @@
 
 import json
 import re
-import time
 
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from stream.clock import wall_clock_ms
 from stream.engine.kafka_admin import KafkaAdmin, TopicShape
 from stream.engine.ledger_records import FORMAT, Kind
 from stream.engine.scanner import Scanner
@@ -23,7 +23,7 @@ PARTITIONS = 2
 
 
 def click(number: int) -> bytes:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     return json.dumps(
         {"event_id": f"e{number}", "type": "impression", "timestamp": now_ms}
     ).encode()
