@@ -1,6 +1,9 @@
 """`stream dead-letters`: looking through dead letters, and sending each back once."""
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +25,7 @@ from tests.support.system import System
 
 ESCAPE = b"\x1b]0;owned\x07\x1b[2J"
 PARTITIONS = 2
+Send = Callable[..., Awaitable[Any]]
 
 
 def click(number: int, at_ms: int, **more: object) -> bytes:
@@ -72,6 +76,18 @@ class Office:
                 async for run in scanner.read(topic, number, begin, end):
                     found += run
         return found
+
+    @asynccontextmanager
+    async def sender(self, send: Send) -> AsyncIterator[tuple[Sender, LetterBox]]:
+        """A sender whose records go through `send`, which is given a producer first."""
+        async with (
+            Scanner(self.kafka.bootstrap) as scanner,
+            Scanner(self.kafka.bootstrap) as source,
+            AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap, acks="all") as producer,
+        ):
+            box = LetterBox(scanner, self.letters, PARTITIONS)
+            topics = {self.clicks: ("clicks", PARTITIONS)}
+            yield Sender(box, source, topics, partial(send, producer)), box
 
 
 @pytest.fixture
@@ -167,25 +183,17 @@ async def test_a_run_that_was_cut_off_may_be_repeated(office, where):
     now_ms = wall_clock_ms()
     for offset in range(3):
         await office.put(offset, Reason.FUTURE, click(offset, now_ms))
-    producer = AIOKafkaProducer(bootstrap_servers=office.kafka.bootstrap, acks="all")
-    await producer.start()
 
-    async def send(topic, partition, key, value, headers):
+    async def send(producer, topic, partition, key, value, headers):
         if topic == office.clicks and where == "before":
             raise BrokenOffError
         if ("reason", SENT.encode()) in headers:
             raise BrokenOffError
         return await producer.send(topic, value, key=key, partition=partition, headers=headers)
 
-    async with (
-        Scanner(office.kafka.bootstrap) as scanner,
-        Scanner(office.kafka.bootstrap) as source,
-    ):
-        box = LetterBox(scanner, office.letters, PARTITIONS)
-        sender = Sender(box, source, {office.clicks: ("clicks", PARTITIONS)}, send)
+    async with office.sender(send) as (sender, _):
         with pytest.raises(BrokenOffError):
             await sender.run(Choice(), None)
-    await producer.stop()
     told = await office.run("send", "--all")
     assert told.splitlines()[-1] == ("3 were sent" if where == "before" else "0 were sent")
     values = sorted(record.value for record in await office.records(office.clicks))
@@ -198,25 +206,17 @@ async def test_two_who_send_at_once_do_not_send_twice(office):
     now_ms = wall_clock_ms()
     for offset in range(3):
         await office.put(offset, Reason.FUTURE, click(offset, now_ms))
-    producer = AIOKafkaProducer(bootstrap_servers=office.kafka.bootstrap, acks="all")
-    await producer.start()
     told: list[str] = []
 
-    async def send(topic, partition, key, value, headers):
+    async def send(producer, topic, partition, key, value, headers):
         if not told:  # both have looked; the other one is faster
             told.append(await office.run("send", "--all"))
         return await producer.send(topic, value, key=key, partition=partition, headers=headers)
 
-    async with (
-        Scanner(office.kafka.bootstrap) as scanner,
-        Scanner(office.kafka.bootstrap) as source,
-    ):
-        box = LetterBox(scanner, office.letters, PARTITIONS)
-        sender = Sender(box, source, {office.clicks: ("clicks", PARTITIONS)}, send)
+    async with office.sender(send) as (sender, box):
         with pytest.raises(Exception, match="somebody else"):
             await sender.run(Choice(), None)
         letters = [x async for x in box.all() if isinstance(x, Letter)]
-    await producer.stop()
     assert told == ["3 were sent\n"]
     assert len(letters) == len(await office.records(office.clicks)) == 3
 
