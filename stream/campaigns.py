@@ -25,7 +25,7 @@ from stream.core.campaigns import (
     parse_note,
     parse_target,
 )
-from stream.errors import UserError
+from stream.errors import UsageError, UserError
 from stream.settings import Settings
 
 WithSettings = Callable[..., Callable[[Callable[..., None]], Callable[..., None]]]
@@ -99,7 +99,7 @@ def set_command(
         drop=frozenset(_each("--clear", clear, _part)),
     )
     if change.empty:
-        raise _usage("nothing to set: give --launch-at, --name, --owner, --target, --note, …")
+        raise UsageError("nothing to set: give --launch-at, --name, --owner, --target, --note, …")
     typer.echo(_spell(campaign, asyncio.run(change_campaign(settings, _key(campaign), change))))
 
 
@@ -177,7 +177,7 @@ def _parsed(option: str, text: str, parse: Callable[[str], T]) -> T:
     try:
         return parse(text)
     except ValueError as error:
-        raise _usage(f"{option}: {error}") from None
+        raise UsageError(f"{option}: {error}") from None
 
 
 def _given(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:
@@ -192,9 +192,3 @@ def _part(text: str) -> str:
     if text not in _PARTS:
         raise ValueError(f"'{text}' is not one of {', '.join(_PARTS)}")
     return _PARTS[text]
-
-
-def _usage(text: str) -> UserError:
-    fault = UserError(text)
-    fault.exit_code = 2
-    return fault

@@ -15,7 +15,7 @@ import typer
 from stream import __version__
 from stream.campaigns import add_campaigns
 from stream.core.durations import format_duration, parse_duration, spell_span
-from stream.errors import UserError
+from stream.errors import UsageError, UserError
 from stream.maintenance import add_maintenance
 from stream.settings import Settings, load_settings
 
@@ -105,13 +105,7 @@ def _duration(text: str | None, option: str) -> int | None:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise _usage(f"{option}: {error}") from None
-
-
-def _usage(text: str) -> UserError:
-    fault = UserError(text)
-    fault.exit_code = 2
-    return fault
+        raise UsageError(f"{option}: {error}") from None
 
 
 @app.callback(invoke_without_command=True)
@@ -285,7 +279,7 @@ def _instant(text: str | None) -> int | None:
     try:
         return parse_timestamp(int(text) if text.lstrip("-").isdigit() else text)
     except ValueError as error:
-        raise _usage(f"--start: {error}") from None
+        raise UsageError(f"--start: {error}") from None
 
 
 @app.command("replay")
@@ -310,7 +304,7 @@ def replay_command(
     from stream.replay import ReplayOptions, run_replay  # noqa: PLC0415
 
     if skip_bad and send_bad:
-        raise _usage("--skip-bad and --send-bad contradict each other")
+        raise UsageError("--skip-bad and --send-bad contradict each other")
     options = ReplayOptions(
         file=file,
         topic=topic,
@@ -411,13 +405,13 @@ def password_command(
     from stream.passwords import PasswordHash  # noqa: PLC0415
 
     if ":" in name or not name.isprintable() or name != name.strip() or name.startswith("#"):
-        raise _usage("a name has no colon, and neither begins nor ends with a space")
+        raise UsageError("a name has no colon, and neither begins nor ends with a space")
     if sys.stdin.isatty():
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     if len(password) < PASSWORD_CHARACTERS_MIN:
-        raise _usage(f"a password has at least {PASSWORD_CHARACTERS_MIN} characters")
+        raise UsageError(f"a password has at least {PASSWORD_CHARACTERS_MIN} characters")
     typer.echo(f"{name}:{PasswordHash.make(password)}")
 
 
