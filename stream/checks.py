@@ -277,7 +277,7 @@ async def _judge_partition(
 ) -> Finding | None:
     """What is wrong with a partition; None: it is live."""
     keys = PartitionKeys.of(settings.group, place)
-    name = f"{place.topic}/{place.partition}"
+    name = str(place)
     state, meta = await redis.hmget(keys.at, "state", "meta")
     last = await redis.xrevrange(keys.feed, count=1)
     heard_ms = int(last[0][0].split(b"-")[0]) if last else None

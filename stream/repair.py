@@ -64,7 +64,7 @@ async def rewrite(settings: Settings, partitions: Sequence[str]) -> str:
             raise UserError(f"no worker of group {settings.group} has written to Redis yet")
         all_ = [TopicPartition(t, n) for t in SOURCES for n in range(about.partitions.get(t, 0))]
         if unknown := [place for place in places if place not in all_]:
-            raise UserError(f"there is no partition {unknown[0].topic}/{unknown[0].partition}")
+            raise UserError(f"there is no partition {unknown[0]}")
         ats = {p: PartitionKeys.of(settings.group, p).at for p in places or all_}
         for at in ats.values():
             await client.unlink(at)  # no step fits any more, so the next one writes all anew
@@ -75,7 +75,7 @@ async def rewrite(settings: Settings, partitions: Sequence[str]) -> str:
                 ]:
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
-            missing = ", ".join(f"{place.topic}/{place.partition}" for place in waiting)
+            missing = ", ".join(map(str, waiting))
             raise UserError(
                 f"no worker has written {missing} within {OBEYED_S:g} s; their next owners will: "
                 "see `stream doctor`"

@@ -155,10 +155,10 @@ class Worker:
         self._app.pause([self._kafka_place(shard.place)])
         log.error(
             "partition_paused",
-            partition=_spell(shard.place),
+            partition=str(shard.place),
             at=shard.core.position,
             why="more than half of the last 1,000 records are unreadable",
-            then=f"look at the dead letters, then: stream resume {_spell(shard.place)}",
+            then=f"look at the dead letters, then: stream resume {shard.place}",
         )
 
     async def read_from(self, shard: Shard) -> None:
@@ -270,7 +270,7 @@ class Worker:
         starts = await self._app.beginning_offsets(places)
         fresh = {place for place, shard in places.items() if shard.is_fresh}
         for place, offset in check_fresh(await self._app.committed(fresh), starts).items():
-            partition = _spell(self._place(place))
+            partition = str(self._place(place))
             log.error("ledger_gone", partition=partition, records_counted_again=offset)
         await self._sources.check(_anchors(places, starts))
         for place, shard in places.items():
@@ -278,7 +278,7 @@ class Worker:
             if position < starts[place]:
                 missing = starts[place] - position
                 if position:
-                    log.error("records_lost", partition=_spell(shard.place), records=missing)
+                    log.error("records_lost", partition=str(shard.place), records=missing)
                     self.meters.lost.labels(*map(str, shard.place)).inc(missing)
                 shard.core.skip_to(starts[place])
 
@@ -313,7 +313,7 @@ class Worker:
             shard.core.resume(int(command) if command else None)
             await self.read_from(shard)
             self._app.resume([self._kafka_place(shard.place)])
-            log.info("partition_resumed", partition=_spell(shard.place), at=shard.core.position)
+            log.info("partition_resumed", partition=str(shard.place), at=shard.core.position)
         await shard.clear_command(command)
 
     async def _watch(self) -> None:
@@ -348,7 +348,7 @@ class Worker:
             for shard in places.values():
                 ledger = self._ledgers[shard.place.topic]
                 if not await ledger.still_owner(shard.place.partition) and shard.is_alive:
-                    raise WorkerError(f"{_spell(shard.place)} was claimed by another worker")
+                    raise WorkerError(f"{shard.place} was claimed by another worker")
         except UserError as error:
             self._stop_for(error)
         except (KafkaError, TimeoutError, OSError) as error:
@@ -359,7 +359,7 @@ class Worker:
         reading = shard.core.position if shard.lag and not shard.core.is_paused else None
         for what, at in (("reading", reading), ("flush", shard.flush_under_way)):
             if self._still.is_stuck((shard.place, what), at):
-                raise WorkerError(f"{_spell(shard.place)}: {what} stands still at {at}")
+                raise WorkerError(f"{shard.place}: {what} stands still at {at}")
 
     def _show(self, shard: Shard) -> None:
         self.meters.show(shard.info(), shard.core.sizes())
@@ -435,10 +435,6 @@ def _anchors(
     """The anchors that Kafka still holds."""
     found = {place: anchor for place, shard in places.items() if (anchor := shard.anchor)}
     return {place: a for place, a in found.items() if a.offset >= starts.get(place, 0)}
-
-
-def _spell(place: TopicPartition) -> str:
-    return f"{place.topic}/{place.partition}"
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -217,7 +217,7 @@ def _tell(difference: Difference) -> None:
     log.error(
         "audit_difference",
         where=difference.where,
-        partition=f"{difference.place.topic}/{difference.place.partition}",
+        partition=str(difference.place),
         size=difference.size,
         start_ms=difference.start_ms,
         labels="|".join(difference.labels),
