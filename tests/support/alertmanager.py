@@ -1,6 +1,5 @@
 """Alertmanager itself, where it is installed."""
 
-import asyncio
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stream.demo.demo import answers_ok
 from stream.demo.local import LocalServer
 from tests.support.choice import Choice
 from tests.support.services import LocalService
@@ -32,12 +32,7 @@ class _Server(LocalServer):
         ]
 
     async def answers(self, host: str, port: int) -> bool:
-        reader, writer = await asyncio.open_connection(host, port)
-        try:
-            writer.write(f"GET /-/ready HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-            return b" 200 " in await reader.readline()
-        finally:
-            writer.close()
+        return await answers_ok(port, "/-/ready")
 
 
 @contextmanager
