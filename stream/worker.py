@@ -298,7 +298,12 @@ class Worker:
         interval_s = self.settings.flush_interval / 1000
         while shard.is_alive:
             await asyncio.sleep(interval_s)
-            await shard.flush()
+            try:
+                await shard.flush()
+            except LedgerError:
+                if self._shards.get(shard.place) is shard:
+                    raise
+                return  # lost meanwhile: its next owner counts what this has not written
 
     async def _project_loop(self, shard: Shard) -> None:
         while shard.is_alive:
