@@ -124,7 +124,7 @@ def send_command(
     unreadable or ahead of its time.
     """
     from stream.faults import in_words  # noqa: PLC0415
-    from stream.letters.display import visible, visible_bytes  # noqa: PLC0415
+    from stream.letters.display import report_lines  # noqa: PLC0415
     from stream.letters.office import editor, send_letters  # noqa: PLC0415
     from stream.logs import set_up_logs  # noqa: PLC0415
 
@@ -136,18 +136,8 @@ def send_command(
         settings, choice, None if edit is None else editor(edit), again=again, dry_run=dry_run
     )
     report = asyncio.run(in_words(settings, work))
-    if dry_run:
-        for parcel in report.parcels:
-            source = parcel.letter.source
-            typer.echo(
-                f"{parcel.letter.position} to {visible(source.topic)}/{parcel.target}: "
-                f"{visible_bytes(parcel.value)}"
-            )
-    for cause, count in sorted(report.left_out.items()):
-        typer.echo(f"{count:,} left out, {visible(cause)} (e.g. {visible(report.examples[cause])})")
-    if report.before:
-        typer.echo(f"{report.before:,} left out, were sent before (--again sends them once more)")
-    typer.echo(f"{report.sent:,} {'would be' if dry_run else 'were'} sent")
+    for line in report_lines(report, dry_run=dry_run):
+        typer.echo(line)
 
 
 def _choice(
