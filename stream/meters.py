@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream.core.partition import Folded
 from stream.core.records import TopicPartition
+from stream.core.rules import Rules
 from stream.live.rows import PartitionInfo
 
 _PLACE = ("topic", "partition")
@@ -26,7 +27,7 @@ class Meters:
             registry=self.registry,
         )
         self.redis_up = self._gauge("stream_redis_up", "Whether Redis took the last write.")
-        self.horizon_set = self._gauge(
+        self._horizon_set = self._gauge(
             "stream_dedupe_horizon_set_seconds",
             "How far back duplicates are to be known (STREAM_DEDUPE_HORIZON).",
         )
@@ -78,9 +79,11 @@ class Meters:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
 
-    def limit(self, kind: str, most: int) -> None:
-        """Set the bound of a kind of state."""
-        self._limits.labels(kind).set(most)
+    def limit(self, rules: Rules) -> None:
+        """Set how much of each kind of state the rules allow."""
+        self._limits.labels("event_ids").set(rules.dedupe_max_ids)
+        self._limits.labels("label_sets").set(rules.max_label_sets)
+        self._horizon_set.set(rules.dedupe_horizon_ms / 1000)
 
     def count(self, topic: str, folded: Folded) -> None:
         """Add what became of a batch."""

@@ -71,21 +71,12 @@ class Worker:
         self.rules = settings.rules()
         self.name = settings.worker_id or f"{socket.gethostname()}-{settings.worker_port}"
         self.meters = Meters()
-        self.meters.limit("event_ids", self.rules.dedupe_max_ids)
-        self.meters.horizon_set.set(self.rules.dedupe_horizon_ms / 1000)
-        self.meters.limit("label_sets", self.rules.max_label_sets)
+        self.meters.limit(self.rules)
         self.topics = {name: settings.topic(name) for name in SOURCES}
         self._names = {full: name for name, full in self.topics.items()}
         self._cores = Cores(settings)
         self._credentials = kafka_credentials(settings)
-        self._ledgers = {
-            name: Ledger(
-                KafkaLog(
-                    settings.kafka, ledger_topic(settings, name), credentials=self._credentials
-                )
-            )
-            for name in SOURCES
-        }
+        self._ledgers = {name: self._ledger(name) for name in SOURCES}
         self._letters = DeadLetters(
             settings.kafka,
             settings.topic(DEAD_LETTERS),
@@ -106,20 +97,24 @@ class Worker:
         self._fault: BaseException | None = None
         self._over = asyncio.Event()
         self._recovered = False
-        self._app = FaustApp(
-            FaustConfig(
-                kafka=settings.kafka,
-                group=settings.group,
-                topics=tuple(self.topics.values()),
-                instance_id=self.name,
-                prefix=settings.topic_prefix,
-                keyed_topics=frozenset(self.topics.values()),
-                session_timeout_s=settings.kafka_session_timeout / 1000,
-                credentials=self._credentials,
-            ),
-            self,
-        )
+        self._app = FaustApp(self._faust_config(), self)
         add_agents(self._app, self.topics, self)
+
+    def _ledger(self, topic: str) -> Ledger:
+        name = ledger_topic(self.settings, topic)
+        return Ledger(KafkaLog(self.settings.kafka, name, credentials=self._credentials))
+
+    def _faust_config(self) -> FaustConfig:
+        return FaustConfig(
+            kafka=self.settings.kafka,
+            group=self.settings.group,
+            topics=tuple(self.topics.values()),
+            instance_id=self.name,
+            prefix=self.settings.topic_prefix,
+            keyed_topics=frozenset(self.topics.values()),
+            session_timeout_s=self.settings.kafka_session_timeout / 1000,
+            credentials=self._credentials,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises WorkerError to be started anew, UserError to end."""
