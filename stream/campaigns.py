@@ -26,9 +26,9 @@ from stream.core.campaigns import (
     parse_target,
 )
 from stream.errors import UsageError, UserError
+from stream.options import KAFKA, given, parsed, with_settings
 from stream.settings import Settings
 
-WithSettings = Callable[..., Callable[[Callable[..., None]], Callable[..., None]]]
 T = TypeVar("T")
 _PARTS = {
     "launch-at": "launch_ms",
@@ -40,21 +40,20 @@ _PARTS = {
 }
 
 
-def add_campaigns(app: typer.Typer, with_settings: WithSettings, kafka: tuple[str, ...]) -> None:
-    """Add the commands; `kafka` are the settings that say how to reach the topic."""
+def add_campaigns(app: typer.Typer) -> None:
+    """Add the commands."""
     group = typer.Typer(
         help="Say what is known of a campaign: its launch, owner, targets, notes, channels.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    wanted = (*kafka, "topic_prefix")
     for name, command in (
         ("set", set_command),
         ("list", list_command),
         ("show", show_command),
         ("remove", remove_command),
     ):
-        group.command(name)(with_settings(*wanted)(command))
+        group.command(name)(with_settings(*KAFKA, "topic_prefix")(command))
     app.add_typer(group, name="campaign")
 
 
@@ -90,12 +89,12 @@ def set_command(
 
     now_ms = wall_clock_ms()
     change = Change(
-        launch_ms=_given("--launch-at", launch_at, lambda t: floor_minute(parse_instant(t))),
-        name=_given("--name", name, partial(check_text, "name")),
-        owner=_given("--owner", owner, partial(check_text, "owner")),
+        launch_ms=given("--launch-at", launch_at, lambda t: floor_minute(parse_instant(t))),
+        name=given("--name", name, partial(check_text, "name")),
+        owner=given("--owner", owner, partial(check_text, "owner")),
         targets=_each("--target", target, parse_target),
         notes=_each("--note", note, lambda text: parse_note(text, now_ms)),
-        channels=_given("--channels", channels, parse_channels),
+        channels=given("--channels", channels, parse_channels),
         drop=frozenset(_each("--clear", clear, _part)),
     )
     if change.empty:
@@ -170,22 +169,11 @@ def _row(name: str, raw: bytes) -> tuple[str, str, str, str, str]:
 
 
 def _key(campaign: str) -> bytes:
-    return _parsed("CAMPAIGN", campaign, partial(check_name, "campaign")).encode()
-
-
-def _parsed(option: str, text: str, parse: Callable[[str], T]) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
-
-
-def _given(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:
-    return None if text is None else _parsed(option, text, parse)
+    return parsed("CAMPAIGN", campaign, partial(check_name, "campaign")).encode()
 
 
 def _each(option: str, texts: Sequence[str] | None, parse: Callable[[str], T]) -> tuple[T, ...]:
-    return tuple(_parsed(option, text, parse) for text in texts or ())
+    return tuple(parsed(option, text, parse) for text in texts or ())
 
 
 def _part(text: str) -> str:

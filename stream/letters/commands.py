@@ -1,7 +1,6 @@
 """`stream dead-letters`: options and printing; the work is `office`'s."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -11,10 +10,9 @@ from stream.core.durations import parse_duration
 from stream.core.records import Reason
 from stream.errors import UserError
 from stream.letters.choice import Choice
+from stream.options import KAFKA, with_settings
 from stream.serve.times import parse_time
 from stream.settings import Settings
-
-WithSettings = Callable[..., Callable[[Callable[..., None]], Callable[..., None]]]
 
 Reasons = Annotated[
     list[str] | None, typer.Option("--reason", help="Only of this reason; repeatable.")
@@ -29,8 +27,8 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option(help="Only written before then, written likewise.")]
 
 
-def add_letters(app: typer.Typer, with_settings: WithSettings, names: tuple[str, ...]) -> None:
-    """Add the commands; `names` are the settings that they need."""
+def add_letters(app: typer.Typer) -> None:
+    """Add the commands."""
     letters = typer.Typer(
         name="dead-letters",
         help="Look through the dead letters, and send them back.",
@@ -38,7 +36,7 @@ def add_letters(app: typer.Typer, with_settings: WithSettings, names: tuple[str,
         rich_markup_mode=None,
     )
     for name, command in (("list", list_command), ("show", show_command), ("send", send_command)):
-        letters.command(name)(with_settings(*names)(command))
+        letters.command(name)(with_settings(*KAFKA, "topic_prefix")(command))
     app.add_typer(letters)
 
 
