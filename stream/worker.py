@@ -26,7 +26,8 @@ from stream.cores import Cores
 from stream.engine.batches import PositionLostError
 from stream.engine.dead_letters import DeadLetterError, DeadLetters
 from stream.engine.diagnosis import diagnose
-from stream.engine.faust import EngineError, FaustApp, FaustConfig
+from stream.engine.faust import EngineError, FaustApp
+from stream.engine.group_consumer import ConsumerConfig
 from stream.engine.kafka_admin import KafkaAdmin
 from stream.engine.kafka_log import KafkaLog
 from stream.engine.ledger import Held, Ledger, LedgerError
@@ -97,15 +98,15 @@ class Worker:
         self._fault: BaseException | None = None
         self._over = asyncio.Event()
         self._recovered = False
-        self._app = FaustApp(self._faust_config(), self)
+        self._app = FaustApp(self._consumer_config(), self)
         add_agents(self._app, self.topics, self)
 
     def _ledger(self, topic: str) -> Ledger:
         name = ledger_topic(self.settings, topic)
         return Ledger(KafkaLog(self.settings.kafka, name, credentials=self._credentials))
 
-    def _faust_config(self) -> FaustConfig:
-        return FaustConfig(
+    def _consumer_config(self) -> ConsumerConfig:
+        return ConsumerConfig(
             kafka=self.settings.kafka,
             group=self.settings.group,
             topics=tuple(self.topics.values()),

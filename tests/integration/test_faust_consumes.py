@@ -16,7 +16,8 @@ from aiokafka.errors import for_code
 from stream.clock import wall_clock_ms
 from stream.core.records import RecordBatch, TopicPartition
 from stream.engine.batches import PositionLostError
-from stream.engine.faust import EngineError, FaustApp, FaustConfig
+from stream.engine.faust import EngineError, FaustApp
+from stream.engine.group_consumer import ConsumerConfig
 from tests.support.namespaces import Namespace
 from tests.support.patience import eventually
 from tests.support.services import Service
@@ -54,7 +55,7 @@ class Member:
         self.stop = asyncio.Event()
         self.arrivals = asyncio.Event()
         defaults = {"session_timeout_s": 4.0, "request_timeout_s": 10.0}
-        config = FaustConfig(
+        config = ConsumerConfig(
             kafka=kafka.bootstrap, group=group, topics=(topic,), **(defaults | options)
         )
         self.app = FaustApp(config, self)
