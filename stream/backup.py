@@ -14,6 +14,7 @@ from pathlib import Path
 from stream import __version__
 from stream.anchor import KEY as ANCHOR
 from stream.anchor import Anchor
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import SOURCES
 from stream.core.partition import NAME
 from stream.core.records import TopicPartition
@@ -47,7 +48,7 @@ async def snapshot(settings: Settings, file: Path) -> list[str]:
     header = Header(
         program=__version__,
         group=settings.group,
-        made_ms=time.time_ns() // 1_000_000,
+        made_ms=wall_clock_ms(),
         definition_id=cores.rules.definition_id,
         key_fingerprint=cores.pseudonyms.fingerprint,
         partitions=partitions,

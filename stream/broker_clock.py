@@ -8,6 +8,8 @@ wall clock is asked only where no broker says the time, and only once: whatever 
 import time
 from collections.abc import Callable
 
+from stream.clock import wall_clock_ms
+
 FAST = 10_000
 """A steady clock gains less than one part in so many."""
 
@@ -19,11 +21,11 @@ class BrokerClock:
         self,
         stamp: tuple[int, float] | None = None,
         *,
-        wall_ns: Callable[[], int] = time.time_ns,
+        wall_ms: Callable[[], int] = wall_clock_ms,
         steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._steady_s = steady_s
-        self._at_ms, self._since_s = stamp or (wall_ns() // 1_000_000, steady_s())
+        self._at_ms, self._since_s = stamp or (wall_ms(), steady_s())
 
     def hear(self, stamp: tuple[int, float] | None) -> None:
         """Take a broker's time (ms), and the steady clock (s) when it had been told."""

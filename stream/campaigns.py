@@ -5,13 +5,13 @@ change one campaign at once both have their way.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, TypeVar
 
 import typer
 
+from stream.clock import wall_clock_ms
 from stream.core.campaigns import (
     Campaign,
     Change,
@@ -25,10 +25,10 @@ from stream.core.campaigns import (
     parse_note,
     parse_target,
 )
-from stream.errors import UserError
+from stream.errors import UsageError, UserError
+from stream.options import KAFKA, given, parsed, with_settings
 from stream.settings import Settings
 
-WithSettings = Callable[..., Callable[[Callable[..., None]], Callable[..., None]]]
 T = TypeVar("T")
 _PARTS = {
     "launch-at": "launch_ms",
@@ -40,21 +40,20 @@ _PARTS = {
 }
 
 
-def add_campaigns(app: typer.Typer, with_settings: WithSettings, kafka: tuple[str, ...]) -> None:
-    """Add the commands; `kafka` are the settings that say how to reach the topic."""
+def add_campaigns(app: typer.Typer) -> None:
+    """Add the commands."""
     group = typer.Typer(
         help="Say what is known of a campaign: its launch, owner, targets, notes, channels.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    wanted = (*kafka, "topic_prefix")
     for name, command in (
         ("set", set_command),
         ("list", list_command),
         ("show", show_command),
         ("remove", remove_command),
     ):
-        group.command(name)(with_settings(*wanted)(command))
+        group.command(name)(with_settings(*KAFKA, "topic_prefix")(command))
     app.add_typer(group, name="campaign")
 
 
@@ -88,18 +87,18 @@ def set_command(
     """Describe a campaign: what is given is laid over what is there; notes are added."""
     from stream.campaign_topic import change_campaign  # noqa: PLC0415 - commands load only what they run
 
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     change = Change(
-        launch_ms=_given("--launch-at", launch_at, lambda t: floor_minute(parse_instant(t))),
-        name=_given("--name", name, partial(check_text, "name")),
-        owner=_given("--owner", owner, partial(check_text, "owner")),
+        launch_ms=given("--launch-at", launch_at, lambda t: floor_minute(parse_instant(t))),
+        name=given("--name", name, partial(check_text, "name")),
+        owner=given("--owner", owner, partial(check_text, "owner")),
         targets=_each("--target", target, parse_target),
         notes=_each("--note", note, lambda text: parse_note(text, now_ms)),
-        channels=_given("--channels", channels, parse_channels),
+        channels=given("--channels", channels, parse_channels),
         drop=frozenset(_each("--clear", clear, _part)),
     )
     if change.empty:
-        raise _usage("nothing to set: give --launch-at, --name, --owner, --target, --note, …")
+        raise UsageError("nothing to set: give --launch-at, --name, --owner, --target, --note, …")
     typer.echo(_spell(campaign, asyncio.run(change_campaign(settings, _key(campaign), change))))
 
 
@@ -170,31 +169,14 @@ def _row(name: str, raw: bytes) -> tuple[str, str, str, str, str]:
 
 
 def _key(campaign: str) -> bytes:
-    return _parsed("CAMPAIGN", campaign, partial(check_name, "campaign")).encode()
-
-
-def _parsed(option: str, text: str, parse: Callable[[str], T]) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise _usage(f"{option}: {error}") from None
-
-
-def _given(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:
-    return None if text is None else _parsed(option, text, parse)
+    return parsed("CAMPAIGN", campaign, partial(check_name, "campaign")).encode()
 
 
 def _each(option: str, texts: Sequence[str] | None, parse: Callable[[str], T]) -> tuple[T, ...]:
-    return tuple(_parsed(option, text, parse) for text in texts or ())
+    return tuple(parsed(option, text, parse) for text in texts or ())
 
 
 def _part(text: str) -> str:
     if text not in _PARTS:
         raise ValueError(f"'{text}' is not one of {', '.join(_PARTS)}")
     return _PARTS[text]
-
-
-def _usage(text: str) -> UserError:
-    fault = UserError(text)
-    fault.exit_code = 2
-    return fault

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import SOURCES
 from stream.core.durations import format_duration
 from stream.core.records import TopicPartition as Place
@@ -61,11 +62,6 @@ def good(text: str) -> Finding:
 def bad(text: str, advice: str) -> Finding:
     """Something that keeps the system from working rightly."""
     return Finding(Mark.BAD, text, advice)
-
-
-def wall_clock_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000
 
 
 # --- Kafka ---
@@ -281,7 +277,7 @@ async def _judge_partition(
 ) -> Finding | None:
     """What is wrong with a partition; None: it is live."""
     keys = PartitionKeys.of(settings.group, place)
-    name = f"{place.topic}/{place.partition}"
+    name = str(place)
     state, meta = await redis.hmget(keys.at, "state", "meta")
     last = await redis.xrevrange(keys.feed, count=1)
     heard_ms = int(last[0][0].split(b"-")[0]) if last else None

@@ -1,27 +1,27 @@
-"""The command line: reads options, loads settings, runs one thing, tells faults in one line."""
+"""The command line: what runs, feeds and shows the system; tells faults in one line."""
 
 import asyncio
-import inspect
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
 
 from stream import __version__
 from stream.campaigns import add_campaigns
-from stream.core.durations import format_duration, parse_duration
-from stream.errors import UserError
+from stream.core.durations import parse_duration
+from stream.core.events import parse_timestamp
+from stream.errors import UsageError, UserError
 from stream.maintenance import add_maintenance
+from stream.options import CLIENT, KAFKA, SERVE, WORKER, given, parsed, with_settings
 from stream.settings import Settings, load_settings
 
 RESTART_S = 1.0
 PORT_MAX = 65_535
-PASSWORD_CHARACTERS_MIN = 10
 
 app = typer.Typer(
     name="stream",
@@ -31,87 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-def _named(*prefixes: str) -> tuple[str, ...]:
-    return tuple(name for name in Settings.model_fields if name.startswith(prefixes))
-
-
-_KAFKA = tuple(name for name in _named("kafka") if name != "kafka_session_timeout")
-_REDIS = _named("redis_")
-_CONNECTION = (*_KAFKA, *_REDIS, "group", "topic_prefix")
-_READ = ("bounce", "fcr_conditions")
-_SCREEN = ("targets", "alertmanager")
-_GUARD = ("http_token_file", "http_users_file", "http_open", *_named("http_tls_"))
-_SERVER = ("http_host", "http_port", *_named("metrics_"), *_SCREEN)
-_SERVE = (*_REDIS, "group", "kafka_session_timeout", *_READ, *_SERVER, *_GUARD)
-_CLIENT = ("http_token_file", "http_ca")
-_OTHERS = (*_READ, *_SERVER, "http_ca", "audit_host", "audit_port", "processes")
-_WORKER = tuple(name for name in Settings.model_fields if name not in _OTHERS)
-
-
-def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each named setting and call it with the loaded `settings`."""
-
-    def wrap(command: Callable[..., None]) -> Callable[..., None]:
-        def run(**given: Any) -> None:
-            options = {name: given.pop(name) for name in names}
-            command(load_settings(options), **given)
-
-        own = list(inspect.signature(command).parameters.values())[1:]
-        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [*own, *(_parameter(name) for name in names)]
-        )
-        run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}  # type: ignore[attr-defined]
-        run.__doc__, run.__name__ = command.__doc__, command.__name__
-        return run
-
-    return wrap
-
-
-def _parameter(name: str) -> inspect.Parameter:
-    field = Settings.model_fields[name]
-    default = field.default
-    if isinstance(default, int) and ("Duration" in str(field.annotation) or field.metadata):
-        shown = _spell(name, default)
-    elif isinstance(default, tuple):
-        shown = ",".join("24h" if d == 86_400_000 else format_duration(d) for d in default)
-    else:
-        shown = str(default or "")
-    text = f"{field.description}" + (f"  [default: {shown}]" if shown else "")
-    option = typer.Option(
-        f"--{name.replace('_', '-')}",
-        help=text,
-        envvar=f"STREAM_{name.upper()}",
-        show_default=False,
-        metavar="TEXT",
-    )
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[str | None, option],
-    )
-
-
-def _spell(name: str, default: int) -> str:
-    counts = ("partitions", "replication", "dedupe_max_ids", "metrics_max_series", "_port")
-    return str(default) if name.endswith(counts) else format_duration(default)
-
-
-def _duration(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise _usage(f"{option}: {error}") from None
-
-
-def _usage(text: str) -> UserError:
-    fault = UserError(text)
-    fault.exit_code = 2
-    return fault
 
 
 @app.callback(invoke_without_command=True)
@@ -158,13 +77,13 @@ def demo_command(
         scenario=scenario,
         rate=rate,
         seed=seed,
-        backfill_ms=_duration(backfill, "--backfill"),
+        backfill_ms=given("--backfill", backfill, parse_duration),
     )
     asyncio.run(run_demo(options, say=typer.echo))
 
 
 @app.command("worker")
-@with_settings(*_WORKER, "processes")
+@with_settings(*WORKER, "processes")
 def worker_command(settings: Settings) -> None:
     """Count the events: read the topics, keep the ledger, write the figures to Redis."""
     if settings.processes > 1:
@@ -220,7 +139,7 @@ def worker_commands(settings: Settings, args: Sequence[str]) -> Iterator[list[st
 
 
 @app.command("serve")
-@with_settings(*_SERVE)
+@with_settings(*SERVE)
 def serve_command(settings: Settings) -> None:
     """Serve the figures in Redis: HTTP API, /metrics, live events and the ops screen."""
     from stream.garbage import collect_rarely  # noqa: PLC0415
@@ -239,7 +158,7 @@ def serve_command(settings: Settings) -> None:
 
 
 @app.command("simulate")
-@with_settings(*_KAFKA, "topic_prefix", "allowed_lateness")
+@with_settings(*KAFKA, "topic_prefix", "allowed_lateness")
 def simulate_command(
     settings: Settings,
     *,
@@ -269,9 +188,9 @@ def simulate_command(
         rate=rate,
         seed=seed,
         speed=speed,
-        start_ms=_instant(start),
-        backfill_ms=_duration(backfill, "--backfill") or 0,
-        duration_ms=_duration(duration, "--duration"),
+        start_ms=given("--start", start, _instant),
+        backfill_ms=parsed("--backfill", backfill, parse_duration),
+        duration_ms=given("--duration", duration, parse_duration),
         count=count,
         ticket_speed=ticket_speed,
         lateness_ms=settings.allowed_lateness,
@@ -281,19 +200,12 @@ def simulate_command(
     asyncio.run(run_simulator(options, lambda text: typer.echo(text, err=True)))
 
 
-def _instant(text: str | None) -> int | None:
-    from stream.core.events import parse_timestamp  # noqa: PLC0415
-
-    if text is None:
-        return None
-    try:
-        return parse_timestamp(int(text) if text.lstrip("-").isdigit() else text)
-    except ValueError as error:
-        raise _usage(f"--start: {error}") from None
+def _instant(text: str) -> int:
+    return parse_timestamp(int(text) if text.lstrip("-").isdigit() else text)
 
 
 @app.command("replay")
-@with_settings(*_KAFKA, "topic_prefix")
+@with_settings(*KAFKA, "topic_prefix")
 def replay_command(
     settings: Settings,
     file: Annotated[str, typer.Argument(help="NDJSON, plain or gzip; - is standard input.")],
@@ -314,7 +226,7 @@ def replay_command(
     from stream.replay import ReplayOptions, run_replay  # noqa: PLC0415
 
     if skip_bad and send_bad:
-        raise _usage("--skip-bad and --send-bad contradict each other")
+        raise UsageError("--skip-bad and --send-bad contradict each other")
     options = ReplayOptions(
         file=file,
         topic=topic,
@@ -337,7 +249,7 @@ def replay_command(
 
 
 @app.command("top")
-@with_settings(*_CLIENT)
+@with_settings(*CLIENT)
 def top_command(
     settings: Settings,
     *,
@@ -353,7 +265,7 @@ def top_command(
 
 
 @app.command("explain")
-@with_settings(*_CLIENT)
+@with_settings(*CLIENT)
 def explain_command(
     settings: Settings,
     metric: Annotated[str, typer.Argument(help="ctr, bounce_rate, fcr, …")],
@@ -387,83 +299,8 @@ def explain_command(
     typer.echo(explain(url, pairs, sign_in(settings)))
 
 
-@app.command("doctor")
-@with_settings(
-    *_CONNECTION, "partitions", "replication", "kafka_session_timeout", "dead_letters_retention"
-)
-def doctor_command(
-    settings: Settings,
-    *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until all is ready.")] = False,
-    timeout: Annotated[str, typer.Option(help="How long to wait.")] = "2m",
-) -> None:
-    """Say what is wrong or cannot be reached, and what to do about it."""
-    from stream.doctor import run_doctor  # noqa: PLC0415
-
-    timeout_s = (_duration(timeout, "--timeout") or 0) / 1000
-    raise typer.Exit(asyncio.run(run_doctor(settings, wait=wait, timeout_s=timeout_s)))
-
-
-@app.command("password")
-def password_command(
-    name: Annotated[str, typer.Argument(help="Who signs in with it.")],
-) -> None:
-    """Ask for a password and print its line for STREAM_HTTP_USERS_FILE.
-
-    Off a terminal the password is the first line of standard input.
-    """
-    from stream.passwords import PasswordHash  # noqa: PLC0415
-
-    if ":" in name or not name.isprintable() or name != name.strip() or name.startswith("#"):
-        raise _usage("a name has no colon, and neither begins nor ends with a space")
-    if sys.stdin.isatty():
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
-    if len(password) < PASSWORD_CHARACTERS_MIN:
-        raise _usage(f"a password has at least {PASSWORD_CHARACTERS_MIN} characters")
-    typer.echo(f"{name}:{PasswordHash.make(password)}")
-
-
-@app.command("resume")
-@with_settings(*_REDIS, "group")
-def resume_command(
-    settings: Settings,
-    partition: Annotated[str, typer.Argument(metavar="TOPIC/PARTITION", help="e.g. clicks/3")],
-    *,
-    skip_to: Annotated[
-        int | None, typer.Option(help="Go on at this offset; records before it are passed over.")
-    ] = None,
-) -> None:
-    """Go on with a partition that was paused because most of its records were unreadable."""
-    from stream.repair import resume  # noqa: PLC0415
-
-    typer.echo(asyncio.run(resume(settings, partition, skip_to)))
-
-
-@app.command("rebuild")
-@with_settings(*_CONNECTION)
-def rebuild_command(
-    settings: Settings,
-    *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Count all topics again into a new ledger, e.g. after the rules were changed.
-
-    Stop the workers first. What Kafka no longer holds of the topics will be missing.
-    """
-    from stream.repair import rebuild  # noqa: PLC0415
-
-    if not yes and not typer.confirm(
-        "All figures are counted again from what Kafka still holds of the topics. Go on?"
-    ):
-        raise typer.Exit(1)
-    for text in asyncio.run(rebuild(settings)):
-        typer.echo(text)
-
-
-add_maintenance(app, with_settings, _WORKER)
-add_campaigns(app, with_settings, _KAFKA)
+add_maintenance(app)
+add_campaigns(app)
 
 
 def main() -> NoReturn:

@@ -31,13 +31,13 @@ class Cores:
             core.load(entries)
         except OtherKeyError as error:
             raise UserError(
-                f"{place.topic}/{place.partition}: {error}: copy the key file of the worker that "
+                f"{place}: {error}: copy the key file of the worker that "
                 f"was first to {self._id_key.path} (STREAM_ID_KEY_FILE), or run `stream rebuild` "
                 "to count all topics again"
             ) from None
         except ValueError as error:
             raise UserError(
-                f"{place.topic}/{place.partition}: {error}; go back to the rules it was made "
+                f"{place}: {error}; go back to the rules it was made "
                 "with, or run `stream rebuild` to count all topics again"
             ) from None
         return core

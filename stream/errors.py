@@ -9,6 +9,12 @@ class UserError(Exception):
     exit_code: int = 1
 
 
+class UsageError(UserError):
+    """A command that was given what it cannot take."""
+
+    exit_code = 2
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """An error, what it was raised from or during, and so on; each once, even in a ring."""
     known: set[int] = set()

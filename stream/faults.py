@@ -20,8 +20,12 @@ async def in_words(settings: Settings, work: Awaitable[T]) -> T:
     try:
         return await work
     except RedisError as error:
-        why_not = explain_fault(error).text
-        raise UserError(f"Redis cannot be used: {why_not}; see `stream doctor`") from None
+        raise redis_unusable(error) from None
     except (KafkaError, OSError) as error:  # TimeoutError is one
         why = await diagnose(error, settings.kafka, kafka_credentials(settings))
         raise UserError(f"Kafka at {settings.kafka}: {why.text}; see `stream doctor`") from None
+
+
+def redis_unusable(error: Exception) -> UserError:
+    """What a fault of Redis comes to for who cannot go on without it."""
+    return UserError(f"Redis cannot be used: {explain_fault(error).text}; see `stream doctor`")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
+from stream.durable import sync_folder
 from stream.secret_files import read_secret
 from stream.settings import SettingsError
 
@@ -72,7 +73,7 @@ def _make(path: Path) -> bool:
             file.flush()
             os.fsync(file.fileno())
         os.link(draft, path)  # unlike a rename it never takes another's place
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         return False
     except OSError as error:
@@ -82,14 +83,6 @@ def _make(path: Path) -> bool:
     finally:
         draft.unlink(missing_ok=True)
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _parse(text: str, path: Path) -> bytes:

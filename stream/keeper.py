@@ -14,6 +14,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from stream.clock import wall_clock_ms
 from stream.engine.compacted import CompactedTopic
 from stream.kafka_access import kafka_credentials
 from stream.live.archivist import Archivist
@@ -48,7 +49,7 @@ class Keeper:
         link: Link,
         name: str,
         *,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         group, credentials = settings.group, kafka_credentials(settings)
         self._now_ms = now_ms

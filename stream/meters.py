@@ -6,8 +6,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream.core.partition import Folded
 from stream.core.records import TopicPartition
+from stream.core.rules import Rules
 from stream.live.rows import PartitionInfo
 
+_PLACE = ("topic", "partition")
 _FLUSH_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -16,71 +18,72 @@ class Meters:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.events = Counter(
-            "stream_events",
-            "Records read, by outcome.",
-            ["topic", "outcome"],
-            registry=self.registry,
-        )
-        self.dead_letters = Counter(
-            "stream_dead_letters",
-            "Dead letters, by reason.",
-            ["topic", "reason"],
-            registry=self.registry,
-        )
-        self.miskeyed = Counter(
-            "stream_miskeyed",
-            "Counted records whose key is not their id.",
-            ["topic"],
-            registry=self.registry,
-        )
-        self.lost = Counter(
-            "stream_lost_records",
-            "Records that Kafka deleted before they were read.",
-            ["topic", "partition"],
-            registry=self.registry,
-        )
+        self._count_records()
+        self._watch_partitions()
         self.flush = Histogram(
             "stream_flush_seconds",
             "Time to write a partition's changes to the ledger.",
             buckets=_FLUSH_BUCKETS,
             registry=self.registry,
         )
-        self.redis_up = Gauge(
-            "stream_redis_up", "Whether Redis took the last write.", registry=self.registry
-        )
-        self._lag = self._partition_gauge("stream_lag_records", "Records not yet counted.")
-        self._watermark = self._partition_gauge(
-            "stream_watermark_timestamp_seconds", "Clock of the partition less the lateness."
-        )
-        self._paused = self._partition_gauge(
-            "stream_partition_paused", "1 while too many unreadable records hold the partition."
-        )
-        self._horizon = self._partition_gauge(
-            "stream_dedupe_horizon_seconds", "How far back duplicates are known."
-        )
-        self.horizon_set = Gauge(
+        self.redis_up = self._gauge("stream_redis_up", "Whether Redis took the last write.")
+        self._horizon_set = self._gauge(
             "stream_dedupe_horizon_set_seconds",
             "How far back duplicates are to be known (STREAM_DEDUPE_HORIZON).",
-            registry=self.registry,
         )
-        self._state = Gauge(
+        self._limits = self._gauge(
+            "stream_state_items_limit",
+            "How many of a kind a partition holds at most; the others grow with the traffic.",
+            "kind",
+        )
+
+    def _count_records(self) -> None:
+        self.events = self._counter(
+            "stream_events", "Records read, by outcome.", "topic", "outcome"
+        )
+        self.dead_letters = self._counter(
+            "stream_dead_letters", "Dead letters, by reason.", "topic", "reason"
+        )
+        self.miskeyed = self._counter(
+            "stream_miskeyed", "Counted records whose key is not their id.", "topic"
+        )
+        self.lost = self._counter(
+            "stream_lost_records", "Records that Kafka deleted before they were read.", *_PLACE
+        )
+
+    def _watch_partitions(self) -> None:
+        self._lag = self._gauge("stream_lag_records", "Records not yet counted.", *_PLACE)
+        self._watermark = self._gauge(
+            "stream_watermark_timestamp_seconds",
+            "Clock of the partition less the lateness.",
+            *_PLACE,
+        )
+        self._paused = self._gauge(
+            "stream_partition_paused",
+            "1 while too many unreadable records hold the partition.",
+            *_PLACE,
+        )
+        self._horizon = self._gauge(
+            "stream_dedupe_horizon_seconds", "How far back duplicates are known.", *_PLACE
+        )
+        self._state = self._gauge(
             "stream_state_items",
             "What a partition holds in memory: open sessions or tickets, settled tickets, "
             "event ids, label sets, ledger entries.",
-            ["topic", "partition", "kind"],
-            registry=self.registry,
-        )
-        self._limits = Gauge(
-            "stream_state_items_limit",
-            "How many of a kind a partition holds at most; the others grow with the traffic.",
-            ["kind"],
-            registry=self.registry,
+            *(*_PLACE, "kind"),
         )
 
-    def limit(self, kind: str, most: int) -> None:
-        """Set the bound of a kind of state."""
-        self._limits.labels(kind).set(most)
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def limit(self, rules: Rules) -> None:
+        """Set how much of each kind of state the rules allow."""
+        self._limits.labels("event_ids").set(rules.dedupe_max_ids)
+        self._limits.labels("label_sets").set(rules.max_label_sets)
+        self._horizon_set.set(rules.dedupe_horizon_ms / 1000)
 
     def count(self, topic: str, folded: Folded) -> None:
         """Add what became of a batch."""
@@ -109,6 +112,3 @@ class Meters:
         labels = {"topic": place.topic, "partition": str(place.partition)}
         for gauge in (self._lag, self._watermark, self._paused, self._horizon, self._state):
             gauge.remove_by_labels(labels)
-
-    def _partition_gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(name, text, ["topic", "partition"], registry=self.registry)

@@ -1,7 +1,8 @@
 """What a person does to a running system: resume a partition, write Redis anew, rebuild ledgers."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -15,6 +16,7 @@ from stream.engine.kafka_admin import KafkaAdmin
 from stream.engine.kafka_log import KafkaLog
 from stream.engine.ledger import Ledger, LedgerError
 from stream.errors import UserError
+from stream.faults import redis_unusable
 from stream.kafka_access import kafka_credentials
 from stream.live.feed import read_about
 from stream.live.keys import PartitionKeys
@@ -34,24 +36,18 @@ async def resume(settings: Settings, partition: str, skip_to: int | None) -> str
     place = parse_place(partition)
     if skip_to is not None and skip_to < 0:
         raise UserError("--skip-to must not be negative")
-    link = link_to_redis(settings)
-    try:
-        client = await reach(link)
+    async with _redis(settings) as client:
         command = PartitionKeys.of(settings.group, place).command
         await send_command(client, settings.group, place, "" if skip_to is None else str(skip_to))
-        async with asyncio.timeout(OBEYED_S):
-            while await client.exists(command):  # noqa: ASYNC110 - Redis tells nobody
-                await asyncio.sleep(_LOOK_S)
-    except TimeoutError:
-        raise UserError(
-            f"no worker took the command for {partition} within {OBEYED_S:g} s; it stays there "
-            "and is obeyed by the next owner: see `stream doctor`"
-        ) from None
-    except (RedisError, OSError) as error:
-        why = explain_fault(error).text
-        raise UserError(f"Redis cannot be used: {why}; see `stream doctor`") from None
-    finally:
-        await link.close()
+        try:
+            async with asyncio.timeout(OBEYED_S):
+                while await client.exists(command):  # noqa: ASYNC110 - Redis tells nobody
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            raise UserError(
+                f"no worker took the command for {partition} within {OBEYED_S:g} s; it stays "
+                "there and is obeyed by the next owner: see `stream doctor`"
+            ) from None
     return f"{partition} goes on" + (f" at offset {skip_to}" if skip_to is not None else "")
 
 
@@ -62,35 +58,41 @@ async def rewrite(settings: Settings, partitions: Sequence[str]) -> str:
     """
     places = [parse_place(text) for text in partitions]
     waiting: list[TopicPartition] = []
-    link = link_to_redis(settings)
-    try:
-        client = await reach(link)
+    async with _redis(settings) as client:
         about = await read_about(client, settings.group)
         if about is None:
             raise UserError(f"no worker of group {settings.group} has written to Redis yet")
         all_ = [TopicPartition(t, n) for t in SOURCES for n in range(about.partitions.get(t, 0))]
         if unknown := [place for place in places if place not in all_]:
-            raise UserError(f"there is no partition {unknown[0].topic}/{unknown[0].partition}")
+            raise UserError(f"there is no partition {unknown[0]}")
         ats = {p: PartitionKeys.of(settings.group, p).at for p in places or all_}
         for at in ats.values():
             await client.unlink(at)  # no step fits any more, so the next one writes all anew
-        async with asyncio.timeout(OBEYED_S):
-            while waiting := [  # noqa: ASYNC110 - Redis tells nobody
-                p for p, at in ats.items() if not await _is_whole(client, at)
-            ]:
-                await asyncio.sleep(_LOOK_S)
-    except TimeoutError:
-        missing = ", ".join(f"{place.topic}/{place.partition}" for place in waiting)
-        raise UserError(
-            f"no worker has written {missing} within {OBEYED_S:g} s; their next owners will: "
-            "see `stream doctor`"
-        ) from None
+        try:
+            async with asyncio.timeout(OBEYED_S):
+                while waiting := [  # noqa: ASYNC110 - Redis tells nobody
+                    p for p, at in ats.items() if not await _is_whole(client, at)
+                ]:
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            missing = ", ".join(map(str, waiting))
+            raise UserError(
+                f"no worker has written {missing} within {OBEYED_S:g} s; their next owners will: "
+                "see `stream doctor`"
+            ) from None
+    return f"{len(ats)} partitions were written again"
+
+
+@asynccontextmanager
+async def _redis(settings: Settings) -> AsyncIterator[Any]:
+    """A client for as long as the block lasts; that it cannot be used becomes a UserError."""
+    link = link_to_redis(settings)
+    try:
+        yield await reach(link)
     except (RedisError, OSError) as error:
-        why = explain_fault(error).text
-        raise UserError(f"Redis cannot be used: {why}; see `stream doctor`") from None
+        raise redis_unusable(error) from None
     finally:
         await link.close()
-    return f"{len(ats)} partitions were written again"
 
 
 async def _is_whole(client: Any, at: str) -> bool:

@@ -20,7 +20,7 @@ from stream.partitioner import KEY_FIELDS
 from stream.producer import RECORD_BYTES_MAX, Producer, Say, quiet_client_log, silent
 from stream.progress import NoProgress, Progress, TerminalProgress
 from stream.settings import Settings
-from stream.signals import finishes, stop_on_signals
+from stream.signals import finishes, stop_on_signals, wait_at_most
 
 OnBad = Literal["stop", "skip", "send"]
 SLICE = 1_000
@@ -228,8 +228,7 @@ class _Replay:
             return
         await self._producer.submit()
         while (rest_s := due_s - time.monotonic()) > 0 and not self._stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), min(rest_s, 1.0))
+            await wait_at_most(self._stop, min(rest_s, 1.0))
             self._show()
 
     def _read(self, line: bytes, number: int) -> _Line | None:

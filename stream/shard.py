@@ -24,6 +24,7 @@ from stream.live.link import explain_fault
 from stream.live.projection import Projection, ProjectionFencedError
 from stream.live.rows import PartitionInfo
 from stream.meters import Meters
+from stream.signals import wait_at_most
 
 log = structlog.get_logger(__name__)
 
@@ -145,11 +146,7 @@ class Shard:
 
         Raises ProjectionFencedError. Without Redis it waits a little and comes back.
         """
-        try:
-            async with asyncio.timeout(SIGN_OF_LIFE_S):
-                await self._work.wait()
-        except TimeoutError:
-            pass
+        await wait_at_most(self._work, SIGN_OF_LIFE_S)
         self._work.clear()
         changed, self._changed = self._changed, {}
         through = self.flushed

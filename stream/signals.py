@@ -1,4 +1,4 @@
-"""Stopping in good order: signals become an event, and work is cut off once it is set."""
+"""Stopping in good order: signals become an event, and work and waits end once it is set."""
 
 import asyncio
 import signal
@@ -32,6 +32,15 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
         yield stop
     finally:
         let_go()
+
+
+async def wait_at_most(event: asyncio.Event, timeout_s: float) -> None:
+    """Wait until the event is set, or so long."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return
 
 
 async def finishes(

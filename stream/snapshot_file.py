@@ -18,6 +18,7 @@ from typing import BinaryIO, Final, Self, TypeVar
 
 import msgspec
 
+from stream.durable import sync_folder
 from stream.errors import UserError
 
 MAGIC: Final = b"STRMSNAP"
@@ -107,7 +108,7 @@ class SnapshotWriter:
                     self.size = self._file.tell()
             if kind is None:
                 self._draft.replace(self._path)
-                _sync_folder(self._path.parent)
+                sync_folder(self._path.parent)
         except OSError as fault:
             raise UserError(f"{self._path} cannot be written: {fault.strerror}") from None
         finally:
@@ -204,11 +205,3 @@ class SnapshotReader:
 
     def _damaged(self, how: str) -> UserError:
         return UserError(f"{self._path} is damaged: {how}")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

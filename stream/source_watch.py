@@ -64,7 +64,7 @@ def check_fresh(
     for place, offset in gone.items():
         if starts[place]:
             raise UserError(
-                f"{place.topic}/{place.partition}: its ledger is gone ({offset} records had been "
+                f"{place}: its ledger is gone ({offset} records had been "
                 f"counted, Kafka holds those from offset {starts[place]} on): bring it back with "
                 "`stream restore`, or count what is there with `stream rebuild`"
             )
@@ -73,6 +73,6 @@ def check_fresh(
 
 def _made_again(place: TopicPartition, what: str) -> UserError:
     return UserError(
-        f"{place.topic}/{place.partition} {what} was counted: the topic was deleted and made "
+        f"{place} {what} was counted: the topic was deleted and made "
         "again; run `stream rebuild` to count all topics again"
     )

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from stream.agents import add_agents
 from stream.anchor import Anchor
 from stream.broker_clock import BrokerClock
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import SOURCES
 from stream.core.partition import Partition
 from stream.core.records import TopicPartition
@@ -25,7 +26,8 @@ from stream.cores import Cores
 from stream.engine.batches import PositionLostError
 from stream.engine.dead_letters import DeadLetterError, DeadLetters
 from stream.engine.diagnosis import diagnose
-from stream.engine.faust import EngineError, FaustApp, FaustConfig
+from stream.engine.faust import EngineError, FaustApp
+from stream.engine.group_consumer import ConsumerConfig
 from stream.engine.kafka_admin import KafkaAdmin
 from stream.engine.kafka_log import KafkaLog
 from stream.engine.ledger import Held, Ledger, LedgerError
@@ -42,6 +44,7 @@ from stream.meters import Meters
 from stream.redis_access import link_to_redis
 from stream.settings import Settings
 from stream.shard import End, Shard
+from stream.signals import wait_at_most
 from stream.source_watch import FETCH_BYTES, SourceWatch, check_fresh
 from stream.stillness import Stillness
 from stream.topic_plan import DEAD_LETTERS, ledger_topic, plan_topics
@@ -69,21 +72,12 @@ class Worker:
         self.rules = settings.rules()
         self.name = settings.worker_id or f"{socket.gethostname()}-{settings.worker_port}"
         self.meters = Meters()
-        self.meters.limit("event_ids", self.rules.dedupe_max_ids)
-        self.meters.horizon_set.set(self.rules.dedupe_horizon_ms / 1000)
-        self.meters.limit("label_sets", self.rules.max_label_sets)
+        self.meters.limit(self.rules)
         self.topics = {name: settings.topic(name) for name in SOURCES}
         self._names = {full: name for name, full in self.topics.items()}
         self._cores = Cores(settings)
         self._credentials = kafka_credentials(settings)
-        self._ledgers = {
-            name: Ledger(
-                KafkaLog(
-                    settings.kafka, ledger_topic(settings, name), credentials=self._credentials
-                )
-            )
-            for name in SOURCES
-        }
+        self._ledgers = {name: self._ledger(name) for name in SOURCES}
         self._letters = DeadLetters(
             settings.kafka,
             settings.topic(DEAD_LETTERS),
@@ -104,20 +98,24 @@ class Worker:
         self._fault: BaseException | None = None
         self._over = asyncio.Event()
         self._recovered = False
-        self._app = FaustApp(
-            FaustConfig(
-                kafka=settings.kafka,
-                group=settings.group,
-                topics=tuple(self.topics.values()),
-                instance_id=self.name,
-                prefix=settings.topic_prefix,
-                keyed_topics=frozenset(self.topics.values()),
-                session_timeout_s=settings.kafka_session_timeout / 1000,
-                credentials=self._credentials,
-            ),
-            self,
-        )
+        self._app = FaustApp(self._consumer_config(), self)
         add_agents(self._app, self.topics, self)
+
+    def _ledger(self, topic: str) -> Ledger:
+        name = ledger_topic(self.settings, topic)
+        return Ledger(KafkaLog(self.settings.kafka, name, credentials=self._credentials))
+
+    def _consumer_config(self) -> ConsumerConfig:
+        return ConsumerConfig(
+            kafka=self.settings.kafka,
+            group=self.settings.group,
+            topics=tuple(self.topics.values()),
+            instance_id=self.name,
+            prefix=self.settings.topic_prefix,
+            keyed_topics=frozenset(self.topics.values()),
+            session_timeout_s=self.settings.kafka_session_timeout / 1000,
+            credentials=self._credentials,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises WorkerError to be started anew, UserError to end."""
@@ -153,10 +151,10 @@ class Worker:
         self._app.pause([self._kafka_place(shard.place)])
         log.error(
             "partition_paused",
-            partition=_spell(shard.place),
+            partition=str(shard.place),
             at=shard.core.position,
             why="more than half of the last 1,000 records are unreadable",
-            then=f"look at the dead letters, then: stream resume {_spell(shard.place)}",
+            then=f"look at the dead letters, then: stream resume {shard.place}",
         )
 
     async def read_from(self, shard: Shard) -> None:
@@ -206,7 +204,7 @@ class Worker:
                 await self._disconnect()
                 why = await diagnose(error, self.settings.kafka, self._credentials)
                 log.warning("kafka_away", servers=self.settings.kafka, error=why.text)
-                await _wait(stop, KAFKA_PATIENCE_S)
+                await wait_at_most(stop, KAFKA_PATIENCE_S)
             else:
                 return True
         return False
@@ -268,7 +266,7 @@ class Worker:
         starts = await self._app.beginning_offsets(places)
         fresh = {place for place, shard in places.items() if shard.is_fresh}
         for place, offset in check_fresh(await self._app.committed(fresh), starts).items():
-            partition = _spell(self._place(place))
+            partition = str(self._place(place))
             log.error("ledger_gone", partition=partition, records_counted_again=offset)
         await self._sources.check(_anchors(places, starts))
         for place, shard in places.items():
@@ -276,7 +274,7 @@ class Worker:
             if position < starts[place]:
                 missing = starts[place] - position
                 if position:
-                    log.error("records_lost", partition=_spell(shard.place), records=missing)
+                    log.error("records_lost", partition=str(shard.place), records=missing)
                     self.meters.lost.labels(*map(str, shard.place)).inc(missing)
                 shard.core.skip_to(starts[place])
 
@@ -297,11 +295,14 @@ class Worker:
         while shard.is_alive:
             await asyncio.sleep(pause_s)
             began_s = time.monotonic()
-            await shard.flush()
+            try:
+                await shard.flush()
+            except LedgerError:
+                if self._shards.get(shard.place) is shard:
+                    raise
+                return  # lost meanwhile: its next owner counts what this has not written
             took_s = time.monotonic() - began_s
-            pause_s = max(
-                interval_s - took_s, min(took_s, interval_s)
-            )  # half the time is for folds
+            pause_s = max(interval_s - took_s, min(took_s, interval_s))  # as long for the folds
 
     async def _project_loop(self, shard: Shard) -> None:
         while shard.is_alive:
@@ -316,7 +317,7 @@ class Worker:
             shard.core.resume(int(command) if command else None)
             await self.read_from(shard)
             self._app.resume([self._kafka_place(shard.place)])
-            log.info("partition_resumed", partition=_spell(shard.place), at=shard.core.position)
+            log.info("partition_resumed", partition=str(shard.place), at=shard.core.position)
         await shard.clear_command(command)
 
     async def _watch(self) -> None:
@@ -326,7 +327,7 @@ class Worker:
             places = {self._kafka_place(place): shard for place, shard in self._shards.items()}
             if not places:
                 continue
-            asked_ms = time.time_ns() // 1_000_000
+            asked_ms = wall_clock_ms()
             broker_ms = {place: shard.clock.now_ms() for place, shard in places.items()}
             try:
                 ends = await self._app.end_offsets(places)
@@ -351,7 +352,7 @@ class Worker:
             for shard in places.values():
                 ledger = self._ledgers[shard.place.topic]
                 if not await ledger.still_owner(shard.place.partition) and shard.is_alive:
-                    raise WorkerError(f"{_spell(shard.place)} was claimed by another worker")
+                    raise WorkerError(f"{shard.place} was claimed by another worker")
         except UserError as error:
             self._stop_for(error)
         except (KafkaError, TimeoutError, OSError) as error:
@@ -362,7 +363,7 @@ class Worker:
         reading = shard.core.position if shard.lag and not shard.core.is_paused else None
         for what, at in (("reading", reading), ("flush", shard.flush_under_way)):
             if self._still.is_stuck((shard.place, what), at):
-                raise WorkerError(f"{_spell(shard.place)}: {what} stands still at {at}")
+                raise WorkerError(f"{shard.place}: {what} stands still at {at}")
 
     def _show(self, shard: Shard) -> None:
         self.meters.show(shard.info(), shard.core.sizes())
@@ -438,18 +439,6 @@ def _anchors(
     """The anchors that Kafka still holds."""
     found = {place: anchor for place, shard in places.items() if (anchor := shard.anchor)}
     return {place: a for place, a in found.items() if a.offset >= starts.get(place, 0)}
-
-
-def _spell(place: TopicPartition) -> str:
-    return f"{place.topic}/{place.partition}"
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        return
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -29,6 +29,7 @@ from stream.kafka_access import kafka_credentials
 from stream.live.look import PictureGlance
 from stream.redis_access import link_to_redis
 from stream.settings import Settings
+from stream.signals import wait_at_most
 from stream.topic_plan import ledger_topic
 
 log = structlog.get_logger(__name__)
@@ -83,7 +84,7 @@ class Auditor:
                     await self._go_round(ledger, source, stop, every_s)
             except (KafkaError, RedisError, OSError, UserError) as error:  # TimeoutError is one
                 log.warning("audit_waits", error=str(error)[:300] or repr(error))
-                await _wait(stop, every_s)
+                await wait_at_most(stop, every_s)
 
     async def check_once(self) -> list[Account]:
         """Audit every partition of the share to its end; what cannot be compared is tried again.
@@ -117,7 +118,7 @@ class Auditor:
                 if stop.is_set():
                     return
             busy = any(a.is_doubtful or a.witness.lag for a in self.accounts.values())
-            await _wait(stop, min(LOOK_AGAIN_S, every_s) if busy else every_s)
+            await wait_at_most(stop, min(LOOK_AGAIN_S, every_s) if busy else every_s)
 
     async def _look(
         self, account: Account, ledger: Scanner, source: Scanner, budget_s: float
@@ -216,7 +217,7 @@ def _tell(difference: Difference) -> None:
     log.error(
         "audit_difference",
         where=difference.where,
-        partition=f"{difference.place.topic}/{difference.place.partition}",
+        partition=str(difference.place),
         size=difference.size,
         start_ms=difference.start_ms,
         labels="|".join(difference.labels),
@@ -225,11 +226,3 @@ def _tell(difference: Difference) -> None:
         expected=difference.expected,
         found=difference.found,
     )
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        return

@@ -46,7 +46,7 @@ def table_of(differences: Iterable[Difference]) -> Table:
     for found in differences:
         figure = f"{found.figure} ({found.state})" if found.state else found.figure
         cells = (
-            f"{found.place.topic}/{found.place.partition}",
+            str(found.place),
             ", ".join(found.metrics) or "–",
             figure,
             spell_bucket(found.size, found.start_ms),

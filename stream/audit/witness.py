@@ -42,7 +42,7 @@ class Names:
     ledger: str
 
     def __str__(self) -> str:
-        return f"{self.place.topic}/{self.place.partition}"
+        return str(self.place)
 
 
 class Witness:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-_SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
+from stream.core.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 
 class Size(IntEnum):
@@ -21,22 +21,22 @@ class Size(IntEnum):
     D1 = 4
 
 
-WIDTH_MS = {Size.S10: 10 * _SECOND, Size.M1: _MINUTE, Size.H1: _HOUR, Size.D1: _DAY}
+WIDTH_MS = {Size.S10: 10 * SECOND_MS, Size.M1: MINUTE_MS, Size.H1: HOUR_MS, Size.D1: DAY_MS}
 RETENTION_MS = {
-    Size.S10: 2 * _HOUR,
-    Size.M1: 48 * _HOUR,
-    Size.H1: 90 * _DAY,
-    Size.D1: 5 * 366 * _DAY,
+    Size.S10: 2 * HOUR_MS,
+    Size.M1: 48 * HOUR_MS,
+    Size.H1: 90 * DAY_MS,
+    Size.D1: 5 * 366 * DAY_MS,
 }
 STEPS = {"10s": Size.S10, "1m": Size.M1, "1h": Size.H1, "1d": Size.D1}
 WINDOWS_MS = {
-    "1m": _MINUTE,
-    "5m": 5 * _MINUTE,
-    "15m": 15 * _MINUTE,
-    "1h": _HOUR,
-    "24h": _DAY,
-    "7d": 7 * _DAY,
-    "30d": 30 * _DAY,
+    "1m": MINUTE_MS,
+    "5m": 5 * MINUTE_MS,
+    "15m": 15 * MINUTE_MS,
+    "1h": HOUR_MS,
+    "24h": DAY_MS,
+    "7d": 7 * DAY_MS,
+    "30d": 30 * DAY_MS,
 }
 """The sliding windows that are kept, by name."""
 WINDOW_NAMES = {width_ms: name for name, width_ms in WINDOWS_MS.items()}
@@ -90,8 +90,8 @@ class Calendar:
         """Starts of the 10 s, 1 min, 1 h and 1 d buckets around an instant."""
         return (
             at_ms - at_ms % 10_000,
-            at_ms - at_ms % _MINUTE,
-            at_ms - at_ms % _HOUR,
+            at_ms - at_ms % MINUTE_MS,
+            at_ms - at_ms % HOUR_MS,
             self.day(at_ms)[0],
         )
 
@@ -101,8 +101,8 @@ class Calendar:
             day = local.date()
             return self._instant(day), self._instant(day + timedelta(days=1))
         except OverflowError:  # the first and last day that a calendar can write
-            start = at_ms - at_ms % _DAY
-            return start, start + _DAY
+            start = at_ms - at_ms % DAY_MS
+            return start, start + DAY_MS
 
     def _instant(self, day: date) -> int:
         moment = datetime.combine(day, time(), self._info).astimezone(UTC)

@@ -14,18 +14,16 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.core.durations import format_duration, parse_duration
-from stream.core.events import parse_timestamp
+from stream.core.durations import DAY_MS, MINUTE_MS, parse_duration, spell_span
+from stream.core.events import CONTROL, NAME_CHARS, is_name, parse_timestamp
 
 MEASURES: Final = ("impressions", "clicks", "sessions", "conversions", "value")
 """What a target may be set on; `conversions` are converted sessions, `value` is money."""
-LONGEST_MS: Final = 7 * 86_400_000
+LONGEST_MS: Final = 7 * DAY_MS
 """How long a launch is followed."""
-MINUTE_MS: Final = 60_000
-NAME_CHARS, TEXT_CHARS = 128, 200
+TEXT_CHARS = 200
 TARGETS_MAX, NOTES_MAX, CHANNELS_MAX = 10, 200, 100
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WITHOUT_SECONDS = re.compile(r"(.{10}[Tt ]\d\d:\d\d)([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -254,7 +252,7 @@ def _names(channels: Iterable[str]) -> list[str]:
 
 def check_name(what: str, text: str) -> str:
     """A name as events may carry it: 1 to 128 characters without control characters."""
-    if not 1 <= len(text) <= NAME_CHARS or _CONTROL.search(text):
+    if not is_name(text):
         raise ValueError(f"a {what} has 1 to {NAME_CHARS} characters, and no control characters")
     return text
 
@@ -262,11 +260,6 @@ def check_name(what: str, text: str) -> str:
 def check_text(what: str, text: str) -> str:
     """A name or owner as people write it."""
     return _text(what, text, TEXT_CHARS) or ""
-
-
-def spell_span(span_ms: int) -> str:
-    """A duration as people say it of launches: `24h` and not `1d`, but `2d`, `7d`."""
-    return "24h" if span_ms == 86_400_000 else format_duration(span_ms)
 
 
 def plain(number: Decimal) -> str:
@@ -287,7 +280,7 @@ def _decimal(text: str) -> Decimal | None:
 def _text(what: str, text: str | None, most: int) -> str | None:
     if text is None:
         return None
-    if len(text) > most or _CONTROL.search(text):
+    if len(text) > most or CONTROL.search(text):
         raise ValueError(f"a {what} has at most {most} characters, and no control characters")
     return text
 

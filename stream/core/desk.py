@@ -13,6 +13,7 @@ import msgspec
 from stream.core.archive import PREFIX, Archive, Settled
 from stream.core.catalogue import NOT_SET, TICKET_TYPES, TICKETS
 from stream.core.cube import Cube
+from stream.core.durations import HOUR_MS
 from stream.core.events import TicketEvent
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.rules import Rules
@@ -39,7 +40,7 @@ from stream.core.tickets import (
     settle,
     take,
 )
-from stream.core.wheel import HOUR_MS, Wheel
+from stream.core.wheel import Wheel
 
 MAX_DECODED = 4_096
 """Tickets kept decoded between two runs: beyond it, those that are written are let go."""

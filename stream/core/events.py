@@ -23,8 +23,8 @@ _NO_MONEY = "an amount of money is a finite number of at most 10^12"
 _MAX_UNITS = Decimal(10) ** 12
 
 EventId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-_LONGEST_NAME = 128
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=_LONGEST_NAME)]
+NAME_CHARS = 128
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARS)]
 Timestamp = int | str
 
 
@@ -276,18 +276,19 @@ def _parse_text(text: str) -> int:
     return whole_ms + int(((fraction or "") + "000")[:3])
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Characters that neither names nor texts about campaigns may hold."""
 
 
 def is_name(text: str) -> bool:
     """Whether a text may be an id or a dimension's value; one that is missing is none."""
-    return 1 <= len(text) <= _LONGEST_NAME and not _CONTROL.search(text)
+    return 1 <= len(text) <= NAME_CHARS and not CONTROL.search(text)
 
 
 def _check_names(event: Event) -> None:
     for name in event.names:
         value = getattr(event, name)
-        if value is not None and _CONTROL.search(value):
+        if value is not None and CONTROL.search(value):
             raise ValueError(f"{name}: has a control character")
 
 

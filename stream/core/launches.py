@@ -16,13 +16,12 @@ import msgspec
 from stream.core.campaigns import LONGEST_MS
 from stream.core.catalogue import CLICKS, OTHER, SESSIONS, Source
 from stream.core.cells import Values, add
+from stream.core.durations import DAY_MS, HOUR_MS, MINUTE_MS
 
-MINUTE_MS: Final = 60_000
-HOUR_MS: Final = 3_600_000
 SLOT_MS: Final = 600_000
 HOURS: Final = LONGEST_MS // HOUR_MS
 SLOTS_PER_HOUR: Final = HOUR_MS // SLOT_MS
-RETENTION_MS: Final = 2 * 366 * 86_400_000
+RETENTION_MS: Final = 2 * 366 * DAY_MS
 """How long a launch is remembered, from its beginning."""
 RUN_MINUTES: Final = 5
 """A launch begins with so many consecutive minutes with impressions."""

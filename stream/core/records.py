@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 
 class TopicPartition(NamedTuple):
-    """A partition of a topic, by name and number."""
+    """A partition of a topic, by name and number; spelled `clicks/3`."""
 
     topic: str
     partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
 
 
 @dataclass(frozen=True, slots=True)

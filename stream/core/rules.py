@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 
 import msgspec
 
-FUTURE_TOLERANCE_MS = 60_000
+from stream.core.durations import MINUTE_MS
+
+FUTURE_TOLERANCE_MS = MINUTE_MS
 """How far an event may lie ahead of its record's timestamp."""
 
 

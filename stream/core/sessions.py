@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import msgspec
 
 from stream.core.buckets import Calendar
+from stream.core.durations import DAY_MS
 from stream.core.marks import ACTION, CONVERSION, END, PAGE_VIEW, PING, Mark
 from stream.core.rules import Rules
 
-_DAY_MS = 86_400_000
 MAX_MICROS = (1 << 63) - 1
 """What a visit is worth at most, or it could not be written."""
 
@@ -66,7 +66,7 @@ class Frame:
     MAX_VISITS = 500
 
     def __init__(self, rules: Rules, calendar: Calendar) -> None:
-        self.linger_ms = min(rules.allowed_lateness_ms // 2, _DAY_MS)
+        self.linger_ms = min(rules.allowed_lateness_ms // 2, DAY_MS)
         self.max_ms = rules.session_max_ms
         self.max_interactions = rules.session_max_interactions
         self.split_at_midnight = rules.split_at_midnight

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-SECOND_MS, HOUR_MS = 1_000, 3_600_000
+from stream.core.durations import SECOND_MS
+
 _MS_BYTES = 3
 
 

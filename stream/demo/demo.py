@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import stream
-from stream.core.durations import format_duration
+from stream.core.durations import HOUR_MS, format_duration
 from stream.demo.broker import EmbeddedBroker
 from stream.demo.local import PortInUseError, check_port_free
 from stream.demo.scenarios import SCENARIOS
@@ -25,7 +25,6 @@ from stream.producer import Say
 
 HOST = "127.0.0.1"
 PROBE_PATIENCE_S = 2.0
-_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +189,7 @@ def _history_line(options: DemoOptions) -> list[str]:
     history_ms = _backfill_ms(options) if options.events else 0
     if not history_ms:
         return []
-    hours = history_ms / _HOUR_MS
+    hours = history_ms / HOUR_MS
     return [f"History  {hours:g} h of it are sent first; they show within a minute or two"]
 
 

@@ -11,11 +11,11 @@ from random import Random
 
 import msgspec
 
+from stream.core.durations import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.core.records import Outcome, Reason
 from stream.demo.people import Event, Session, name
 from stream.demo.scenarios import Faults
 
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 FAR_AHEAD_MS = 3_650 * DAY_MS
 FAR_BEHIND_MS = 6 * 366 * DAY_MS
 SHORTEST_HORIZON_MS = 600_000
@@ -78,7 +78,7 @@ def _late(rng: Random, event: Event, at_ms: int, lateness_ms: int) -> Iterator[R
     """
     horizon_ms = max(lateness_ms, SHORTEST_HORIZON_MS)
     if event.topic == "clicks":
-        time_ms = event.time_ms - horizon_ms - rng.randrange(60_000, HOUR_MS)
+        time_ms = event.time_ms - horizon_ms - rng.randrange(MINUTE_MS, HOUR_MS)
         body = {**event.body, "event_id": name(rng, "e"), "timestamp": time_ms}
         late = Event(event.topic, event.key, time_ms, body)
         yield Record(at_ms, event.topic, event.key, encode(body), Outcome.UNCHECKED, event=late)

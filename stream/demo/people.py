@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 
+from stream.core.durations import MINUTE_MS
 from stream.demo.scenarios import Campaign, Channel, Scenario, Team
 
 PAGES = ("/", "/offers", "/product/12", "/product/31", "/reviews", "/cart")
@@ -190,7 +191,7 @@ class _Life:
     def add(self, mean_minutes: float, kind: str, team: str, by: str | None) -> None:
         """The next event, some time around `mean_minutes` of real life after the one before it."""
         if mean_minutes:
-            wait_ms = mean_minutes * 60_000 * self.rng.uniform(0.3, 1.7) / self.pace
+            wait_ms = mean_minutes * MINUTE_MS * self.rng.uniform(0.3, 1.7) / self.pace
             self.time_ms += max(TICKET_GAP_MS, int(wait_ms))
         fields: dict[str, object] = {
             "ticket_id": self.ticket,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import cos, pi
 
-DAY_MS = 86_400_000
+from stream.core.durations import DAY_MS, HOUR_MS
+
 BUSIEST_HOUR_UTC = 19
 
 
@@ -133,7 +134,7 @@ class Scenario:
 
     def rhythm(self, time_ms: int) -> float:
         """The share of its mean that traffic has at that time of the day (UTC)."""
-        hours = time_ms % DAY_MS / 3_600_000
+        hours = time_ms % DAY_MS / HOUR_MS
         return 1 + self.daily_swing * cos((hours - BUSIEST_HOUR_UTC) * pi / 12)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 
+from stream.clock import wall_clock_ms
 from stream.core.campaigns import Campaign, Note, encode_campaign, floor_minute, parse_target
 from stream.core.durations import format_duration
 from stream.demo.faults import Record
@@ -23,7 +24,7 @@ from stream.demo.truth import Truth
 from stream.engine.credentials import Credentials
 from stream.errors import UserError
 from stream.producer import Producer, Say, quiet_client_log, silent
-from stream.signals import finishes, stop_on_signals
+from stream.signals import finishes, stop_on_signals, wait_at_most
 from stream.topic_plan import CAMPAIGNS
 
 TICK_S = 0.05
@@ -88,7 +89,7 @@ async def simulate(
     *,
     say: Say = silent,
     stop: asyncio.Event | None = None,
-    now_ms: WallClock = lambda: time.time_ns() // 1_000_000,
+    now_ms: WallClock = wall_clock_ms,
 ) -> SimulateReport:
     """Send traffic until it ends or `stop` is set. Raises UserError."""
     check(options)
@@ -203,7 +204,7 @@ async def _pump(
             await asyncio.sleep(0)
             burst = 0
             while not stop.is_set() and record.at_ms > pace.read():
-                await _pause(stop)
+                await wait_at_most(stop, TICK_S)
         if stop.is_set():
             return
         truth.add(record)
@@ -229,13 +230,6 @@ class _Pace:
             passed_ms = (time.monotonic() - self._began_s) * 1000 * self._speed
             self.reached_ms = min(self._live_ms + passed_ms, self._now_ms())
         return self.reached_ms
-
-
-async def _pause(stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), TICK_S)
-    except TimeoutError:
-        pass
 
 
 async def _open(options: SimulateOptions, say: Say, stop: asyncio.Event) -> Sink | None:

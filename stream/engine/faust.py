@@ -1,7 +1,7 @@
 """The façade over Faust: agents fed with whole batches, and a group whose owner says where to read.
 
 The only module that imports Faust (and mode). Owns the consumer's life: joining the group, its
-rebalances, fetching, seeking, stopping. Knows nothing of what records mean or where state is kept.
+rebalances, seeking, stopping. Knows nothing of what records mean or where state is kept.
 
 Faust runs its Kafka consumer on a thread with a loop of its own; all else runs on the caller's
 loop, the owner and the agents included. What Faust 0.15 does wrong is put right here, each with
@@ -23,13 +23,11 @@ from collections.abc import (
 )
 from concurrent.futures import Future as ThreadFuture
 from contextlib import aclosing
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import (
     ConsumerStoppedError,
     IllegalStateError,
@@ -49,48 +47,24 @@ from mode.threads import WorkerThread
 from yarl import URL
 
 from stream.core.records import RecordBatch, TopicPartition
-from stream.engine.batches import drain, keep_stored_bytes
-from stream.engine.credentials import Credentials, client_options
-from stream.engine.ownership import Owner, Ownership, wait_for
+from stream.engine import group_consumer
+from stream.engine.group_consumer import POLL_S, ConsumerConfig, make_consumer, stop_consumer
+from stream.engine.ownership import Owner, Ownership
+from stream.signals import wait_at_most
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AgentFunction = Callable[[AsyncIterator[RecordBatch]], Awaitable[None]]
 
-POLL_S = 1.0
-"""How long one fetch waits for records; what became readable meanwhile wakes it."""
 SEEK_TIMEOUT_S = 5.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
 CHECK_EVERY_S = 0.25
-STOP_CONSUMER_S, STOP_ALL_S = 3.0, 8.0
+STOP_ALL_S = 8.0
 
 
 class EngineError(Exception):
     """The consumer has died or would stand still; the process should start anew."""
-
-
-@dataclass(frozen=True)
-class FaustConfig:
-    """What the consumer needs to know. Topic names are Kafka's, prefix included."""
-
-    kafka: str
-    """Bootstrap servers, `host:port` separated by commas."""
-    group: str
-    topics: tuple[str, ...]
-    instance_id: str | None = None
-    """Static membership: a restart within the session time-out moves nobody's partitions."""
-    prefix: str = ""
-    """Taken off the topic's name in a `RecordBatch`."""
-    keyed_topics: frozenset[str] = frozenset()
-    """Topics whose batches carry keys."""
-    session_timeout_s: float = 10.0
-    request_timeout_s: float = 20.0
-    batch_records: int = 20_000
-    """About so many records are handed over at once (whole Kafka batches)."""
-    fetch_bytes: int = 4 << 20
-    buffered_batches: int = 16
-    credentials: Credentials | None = None
 
 
 class _RawSchema(Schema[Any, Any]):
@@ -129,32 +103,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     Worker = _DaemonThread
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:  # noqa: ARG002
-        config = self.app.facade.config
-        session_ms = int(config.session_timeout_s * 1000)
-        keep_stored_bytes()
-        return AIOKafkaConsumer(
-            bootstrap_servers=config.kafka.split(","),
-            client_id=config.instance_id or "stream-worker",
-            group_id=config.group,
-            group_instance_id=config.instance_id,
-            partition_assignment_strategy=[RoundRobinPartitionAssignor],
-            enable_auto_commit=False,
-            # The owner alone says where to read. A position that the log no longer holds must
-            # be an error: going on elsewhere would lose or repeat records in silence.
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            check_crcs=True,
-            max_partition_fetch_bytes=config.fetch_bytes,
-            # A seek takes effect when the fetch under way has been answered.
-            fetch_max_wait_ms=250,
-            request_timeout_ms=int(config.request_timeout_s * 1000),
-            session_timeout_ms=session_ms,
-            heartbeat_interval_ms=max(100, min(1000, session_ms // 4)),
-            rebalance_timeout_ms=max(30_000, session_ms),
-            max_poll_interval_ms=900_000,  # a long recovery does not poll
-            metadata_max_age_ms=60_000,
-            **client_options(config.credentials),
-        )
+        return make_consumer(self.app.facade.config)
 
     async def on_start(self) -> None:
         """Connect, however long the brokers take to come up."""
@@ -177,14 +126,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _stop_consumer(self) -> None:
         consumer, self._consumer = self._consumer, None
-        if consumer is None:
-            return
-        try:
-            await asyncio.wait_for(consumer.stop(), STOP_CONSUMER_S)
-        # aiokafka lets the cancellation of its own tasks through
-        except (TimeoutError, KafkaError, asyncio.CancelledError) as error:
-            log.debug("the consumer left without a farewell: %r", error)
-            await asyncio.wait_for(consumer._client.close(), STOP_CONSUMER_S)
+        if consumer is not None:
+            await stop_consumer(consumer)
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Without a traceback on standard error: `run` raises it."""
@@ -207,33 +150,12 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def fetch(self, consumer: "_Consumer") -> list[tuple[KafkaPartition, RecordBatch]]:
         """The next batches; nothing when there are none for `POLL_S`, or while not allowed."""
-        kafka = self._ensure_consumer()
-        fetcher, config = kafka._fetcher, self.app.facade.config
-        end = monotonic() + POLL_S
-        with fetcher._subscriptions.fetch_context():
-            while True:
-                # Without this call aiokafka's group coordinator waits for ever with its error.
-                kafka._coordinator.check_errors()
-                if kafka._closed or fetcher._closed:
-                    raise ConsumerStoppedError
-                if fetcher._subscriptions.reassignment_in_progress or not consumer.flow_active:
-                    await asyncio.sleep(0.02)
-                    return []
-                batches = drain(
-                    fetcher,
-                    consumer.is_readable,
-                    self.app.facade.name_of,
-                    config.keyed_topics,
-                    config.batch_records,
-                )
-                left = end - monotonic()
-                if batches or left <= 0:
-                    return batches
-                waiter = fetcher._create_fetch_waiter()
-                try:
-                    await asyncio.wait_for(waiter, left)  # raises what the coordinator has met
-                except TimeoutError:
-                    return []
+        return await group_consumer.fetch(
+            self._ensure_consumer(),
+            self.app.facade.config,
+            lambda: consumer.flow_active,
+            consumer.is_readable,
+        )
 
     def wake(self) -> None:
         """Let a waiting fetch look again: a partition has become readable."""
@@ -242,9 +164,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         self.thread_loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
-        fetcher = self._ensure_consumer()._fetcher
-        for waiter in list(fetcher._fetch_waiters):
-            fetcher._notify(waiter)
+        group_consumer.wake(self._ensure_consumer())
 
     async def set_positions(self, offsets: Mapping[Any, int]) -> None:
         """Read on at `offsets`. Raises `IllegalStateError` for a partition that is not ours."""
@@ -254,13 +174,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def failure(self) -> BaseException | None:
         """What has ended the group coordination or waits to be told, if anything."""
-        coordinator = None if self._consumer is None else self._consumer._coordinator
-        if coordinator is None:
-            return None
-        task = coordinator._coordination_task
-        if task.done() and not task.cancelled() and task.exception() is not None:
-            return cast("BaseException", task.exception())
-        return cast("BaseException | None", coordinator._pending_exception)
+        return None if self._consumer is None else group_consumer.failure(self._consumer)
 
 
 class _Consumer(driver.Consumer):
@@ -418,7 +332,7 @@ class _App(faust.App):
 class FaustApp:
     """A consumer-group member whose agents get whole batches. Create it, add agents, `run` it."""
 
-    def __init__(self, config: FaustConfig, owner: Owner) -> None:
+    def __init__(self, config: ConsumerConfig, owner: Owner) -> None:
         self.config = config
         self.ownership = Ownership(owner, self, self._fail)
         self._app = _new_app(config)
@@ -460,7 +374,7 @@ class FaustApp:
         try:
             while not stop.is_set():
                 self._check(starting)
-                await wait_for(stop, CHECK_EVERY_S)
+                await wait_at_most(stop, CHECK_EVERY_S)
         finally:
             self._stopping = True
             self.ownership.revoke(monotonic())
@@ -521,15 +435,9 @@ class FaustApp:
     def highwater(self, partition: TopicPartition) -> int | None:
         """The end that the last fetch has seen: what is readable lies below it."""
         kafka = self._thread._consumer
-        current = None if kafka is None else kafka._subscription.subscription
-        assignment = None if current is None else current.assignment
-        state = None if assignment is None else assignment.state_value(KafkaPartition(*partition))
-        if state is None:
-            return None
-        stable = cast("int | None", state.lso)
-        if stable is None or stable < 0:  # a broker without transactions
-            return cast("int | None", state.highwater)
-        return stable
+        return (
+            None if kafka is None else group_consumer.highwater(kafka, KafkaPartition(*partition))
+        )
 
     async def end_offsets(
         self, partitions: Iterable[TopicPartition], timeout_s: float = 5.0
@@ -563,10 +471,6 @@ class FaustApp:
             return {tp: offset for tp, offset in told.items() if offset is not None}
 
         return await self._offsets(ask, partitions, timeout_s)
-
-    def name_of(self, topic: str) -> str:
-        """A Kafka topic's name without the prefix."""
-        return topic.removeprefix(self.config.prefix)
 
     async def _offsets(
         self, ask: Callable[..., Any], partitions: Iterable[TopicPartition], timeout_s: float
@@ -625,7 +529,7 @@ async def _batches(stream: Any) -> AsyncGenerator[RecordBatch, None]:
         yield event.value
 
 
-def _new_app(config: FaustConfig) -> _App:
+def _new_app(config: ConsumerConfig) -> _App:
     return _App(
         config.group,
         broker=[URL(f"kafka://{server.strip()}") for server in config.kafka.split(",")],

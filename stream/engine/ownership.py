@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from stream.core.records import TopicPartition
+from stream.signals import wait_at_most
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Ownership:
                 break
             except Exception as error:  # noqa: BLE001 - whatever it is, only a repetition helps
                 log.warning("partitions not recovered, trying again: %r", error)
-                await wait_for(self._revoked, delay_s)
+                await wait_at_most(self._revoked, delay_s)
                 delay_s = min(2 * delay_s, RETRY_MOST_S)
         return False
 
@@ -147,11 +148,3 @@ class Ownership:
 
 class _RevokedError(Exception):
     """A newer rebalance has begun."""
-
-
-async def wait_for(event: asyncio.Event, timeout_s: float) -> None:
-    """Wait until the event is set, at most so long."""
-    try:
-        await asyncio.wait_for(event.wait(), timeout_s)
-    except TimeoutError:
-        return

@@ -21,7 +21,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from stream.core.durations import format_duration
+from stream.core.durations import DAY_MS, format_duration
 from stream.engine.kafka_admin import KafkaAdmin, TopicShape
 from stream.engine.retry import is_transient, pauses_s
 from stream.errors import UserError
@@ -73,7 +73,7 @@ class Plan:
     dead_letters: str
     partitions: int
     replication: int | None = None
-    dead_letters_ms: int = 14 * 86_400_000
+    dead_letters_ms: int = 14 * DAY_MS
     """How long Kafka keeps dead letters, which are raw records with all they say."""
     compacted: tuple[str, ...] = ()
 

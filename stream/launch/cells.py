@@ -11,15 +11,8 @@ from dataclasses import dataclass, field
 from stream.core.buckets import EPOCH_MAX_MS, Size
 from stream.core.catalogue import SOURCES, Source
 from stream.core.cells import Values
-from stream.core.launches import (
-    HOUR_MS,
-    HOURS,
-    KEPT_BY,
-    MINUTE_MS,
-    SLOT_MS,
-    Hour,
-    LaunchId,
-)
+from stream.core.durations import HOUR_MS, MINUTE_MS
+from stream.core.launches import HOURS, KEPT_BY, SLOT_MS, Hour, LaunchId
 from stream.core.launches import SOURCES as LAUNCHED
 from stream.launch.axis import WEEK
 from stream.launch.profile import Profile

@@ -5,7 +5,8 @@ Those hardly change: they are read anew once a minute, and older ones every ten 
 
 from itertools import islice
 
-from stream.core.launches import MINUTE_MS, LaunchId
+from stream.core.durations import HOUR_MS, MINUTE_MS
+from stream.core.launches import LaunchId
 from stream.launch.answer import Ask, Earlier, UnknownLaunchError
 from stream.launch.cells import Reader
 from stream.launch.profile import Profile
@@ -15,7 +16,7 @@ from stream.live.view import View
 COMPARED = 5
 LISTED = 50
 _READINGS_KEPT = 64
-_OLD_MS = 26 * 3_600_000
+_OLD_MS = 26 * HOUR_MS
 
 
 class Comparison:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stream.core.catalogue import AGES_MS, CLICKS, SESSIONS
+from stream.core.durations import MINUTE_MS
 from stream.launch.axis import WEEK, Floats
 
-AGES = {name: age_ms // 60_000 for name, age_ms in AGES_MS.items()}
+AGES = {name: age_ms // MINUTE_MS for name, age_ms in AGES_MS.items()}
 """The delays that are kept, in minutes."""
 LAST_AGE = 120
 """What comes later than the longest kept delay is taken to come by then, evenly."""

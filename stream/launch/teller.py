@@ -7,7 +7,7 @@ import numpy as np
 
 from stream.core.campaigns import LONGEST_MS, Campaign, Target
 from stream.core.catalogue import BOUNCE_RULES, CLICKS, SESSIONS, Fraction
-from stream.core.launches import MINUTE_MS
+from stream.core.durations import DAY_MS, MINUTE_MS
 from stream.launch.answer import (
     Answer,
     Ask,
@@ -30,7 +30,7 @@ from stream.launch.way import STATIONS, Way, way
 from stream.live.launch_book import Launch, LaunchBook
 from stream.live.view import View
 
-BEFORE_MS = 30 * 86_400_000
+BEFORE_MS = 30 * DAY_MS
 WINGS = 2
 """Minute by minute, earlier launches are drawn as means of five."""
 _USUAL = ("conversions", None, DAY)

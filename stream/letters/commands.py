@@ -1,20 +1,18 @@
 """`stream dead-letters`: options and printing; the work is `office`'s."""
 
 import asyncio
-import time
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from stream.clock import wall_clock_ms
 from stream.core.durations import parse_duration
 from stream.core.records import Reason
 from stream.errors import UserError
 from stream.letters.choice import Choice
+from stream.options import KAFKA, with_settings
 from stream.serve.times import parse_time
 from stream.settings import Settings
-
-WithSettings = Callable[..., Callable[[Callable[..., None]], Callable[..., None]]]
 
 Reasons = Annotated[
     list[str] | None, typer.Option("--reason", help="Only of this reason; repeatable.")
@@ -29,8 +27,8 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option(help="Only written before then, written likewise.")]
 
 
-def add_letters(app: typer.Typer, with_settings: WithSettings, names: tuple[str, ...]) -> None:
-    """Add the commands; `names` are the settings that they need."""
+def add_letters(app: typer.Typer) -> None:
+    """Add the commands."""
     letters = typer.Typer(
         name="dead-letters",
         help="Look through the dead letters, and send them back.",
@@ -38,7 +36,7 @@ def add_letters(app: typer.Typer, with_settings: WithSettings, names: tuple[str,
         rich_markup_mode=None,
     )
     for name, command in (("list", list_command), ("show", show_command), ("send", send_command)):
-        letters.command(name)(with_settings(*names)(command))
+        letters.command(name)(with_settings(*KAFKA, "topic_prefix")(command))
     app.add_typer(letters)
 
 
@@ -124,7 +122,7 @@ def send_command(
     unreadable or ahead of its time.
     """
     from stream.faults import in_words  # noqa: PLC0415
-    from stream.letters.display import visible, visible_bytes  # noqa: PLC0415
+    from stream.letters.display import report_lines  # noqa: PLC0415
     from stream.letters.office import editor, send_letters  # noqa: PLC0415
     from stream.logs import set_up_logs  # noqa: PLC0415
 
@@ -136,18 +134,8 @@ def send_command(
         settings, choice, None if edit is None else editor(edit), again=again, dry_run=dry_run
     )
     report = asyncio.run(in_words(settings, work))
-    if dry_run:
-        for parcel in report.parcels:
-            source = parcel.letter.source
-            typer.echo(
-                f"{parcel.letter.position} to {visible(source.topic)}/{parcel.target}: "
-                f"{visible_bytes(parcel.value)}"
-            )
-    for cause, count in sorted(report.left_out.items()):
-        typer.echo(f"{count:,} left out, {visible(cause)} (e.g. {visible(report.examples[cause])})")
-    if report.before:
-        typer.echo(f"{report.before:,} left out, were sent before (--again sends them once more)")
-    typer.echo(f"{report.sent:,} {'would be' if dry_run else 'were'} sent")
+    for line in report_lines(report, dry_run=dry_run):
+        typer.echo(line)
 
 
 def _choice(
@@ -181,7 +169,7 @@ def _moment(text: str | None, option: str) -> int | None:
     if text is None:
         return None
     try:
-        return time.time_ns() // 1_000_000 - parse_duration(text)
+        return wall_clock_ms() - parse_duration(text)
     except ValueError:
         pass
     try:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.letters.letter import Letter
+from stream.letters.sending import Report
 from stream.serve.times import format_time
 
 DETAIL_CHARACTERS = 60
@@ -64,6 +65,21 @@ def as_json(letter: Letter, *, sent: bool) -> str:
         except UnicodeDecodeError:
             found[f"{name}_base64"] = base64.b64encode(raw or b"").decode()
     return json.dumps(found)
+
+
+def report_lines(report: Report, *, dry_run: bool) -> Iterator[str]:
+    """What came of sending letters back; of a dry run also what would be sent."""
+    for parcel in report.parcels if dry_run else ():
+        letter = parcel.letter
+        yield (
+            f"{letter.position} to {visible(letter.source.topic)}/{parcel.target}: "
+            f"{visible_bytes(parcel.value)}"
+        )
+    for cause, count in sorted(report.left_out.items()):
+        yield f"{count:,} left out, {visible(cause)} (e.g. {visible(report.examples[cause])})"
+    if report.before:
+        yield f"{report.before:,} left out, were sent before (--again sends them once more)"
+    yield f"{report.sent:,} {'would be' if dry_run else 'were'} sent"
 
 
 def count_table(counts: Mapping[tuple[str, str], Counter[str]]) -> Table:

@@ -7,12 +7,12 @@ that was cut off at any point may be repeated. What is sure to come back is not 
 
 import asyncio
 import secrets
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import SOURCES
 from stream.core.events import EventDecoder, Fault
 from stream.core.records import Reason
@@ -77,7 +77,7 @@ class Sender:
         *,
         again: bool = False,
         dry_run: bool = False,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         self.report = Report()
         self._box, self._source, self._topics = box, source, topics

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from stream.core.buckets import RETENTION_MS, Calendar, Size
 from stream.core.catalogue import CLICKS, NOT_SET, OTHER, SESSIONS
+from stream.core.durations import HOUR_MS, MINUTE_MS
 from stream.core.launches import (
-    HOUR_MS,
     HOURS,
-    MINUTE_MS,
     RUN_MINUTES,
     SOURCES,
     Head,

@@ -9,15 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from stream.core.campaigns import LONGEST_MS, Campaign, check_name, decode_campaign
-from stream.core.launches import (
-    MINUTE_MS,
-    Head,
-    Hour,
-    LaunchId,
-    decode_head,
-    decode_hour,
-    decode_key,
-)
+from stream.core.durations import MINUTE_MS
+from stream.core.launches import Head, Hour, LaunchId, decode_head, decode_hour, decode_key
 from stream.live.mirror import News
 
 _log = logging.getLogger(__name__)

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stream.core.durations import DAY_MS, MINUTE_MS
 from stream.live.link import Client, reach
 from stream.live.scripts import Script
 
-FORGETS_AFTER_MS = 3 * 86_400_000
+FORGETS_AFTER_MS = 3 * DAY_MS
 """Removals stay in the topic for a week: a mirror that stood still for longer than this is none."""
-TOUCHED_EVERY_MS = 60_000
+TOUCHED_EVERY_MS = MINUTE_MS
 _READ_AT_ONCE = 500
 
 Positions = Mapping[int, int]

@@ -34,7 +34,7 @@ class ProjectionFencedError(Exception):
     """Redis holds the picture of a later owner: this worker lost the partition."""
 
     def __init__(self, place: TopicPartition, epoch: int) -> None:
-        super().__init__(f"{place.topic}/{place.partition} belongs to epoch {epoch} by now")
+        super().__init__(f"{place} belongs to epoch {epoch} by now")
         self.epoch = epoch
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
 
+from stream.clock import wall_clock_ms
 from stream.core.records import TopicPartition
 from stream.live.feed import (
     Cursor,
@@ -43,10 +44,6 @@ _BACKOFF_S = (0.1, 0.5)
 _log = logging.getLogger(__name__)
 
 
-def _wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 @dataclass(slots=True)
 class _Place:
     """What is known of one partition: following with a cursor, or to be read whole.
@@ -70,7 +67,7 @@ class Reader:
         namespace: str,
         view: View,
         *,
-        clock_ms: Callable[[], int] = _wall_clock_ms,
+        clock_ms: Callable[[], int] = wall_clock_ms,
         tick_s: float = 1.0,
     ) -> None:
         self._client, self._namespace, self._view = client, namespace, view

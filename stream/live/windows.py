@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from stream.core.buckets import EPOCH_MAX_MS, WIDTH_MS, WINDOWS_MS, Size
 from stream.core.catalogue import LIVE
 from stream.core.cells import Values
+from stream.core.durations import DAY_MS, HOUR_MS
 from stream.live.cover import FINE_TO_COARSE, Shelf
 from stream.live.store import Store
 from stream.live.vectors import Labels, Vector
 
-_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 STANDARD_MS = frozenset(WINDOWS_MS.values())
 """The windows that are kept as sums; others are summed when asked for."""
 
@@ -30,9 +30,9 @@ class Bounds:
 
 def grain(window_ms: int) -> Size:
     """Bucket size that a window is read with while all buckets are kept."""
-    if window_ms <= _HOUR_MS:
+    if window_ms <= HOUR_MS:
         return Size.S10
-    return Size.M1 if window_ms <= _DAY_MS else Size.H1
+    return Size.M1 if window_ms <= DAY_MS else Size.H1
 
 
 def window_bounds(

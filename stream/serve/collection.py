@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping
 
 from stream.core.catalogue import CLICKS, LIVE, METRICS, SESSIONS, SOURCES, TICKETS, Source
+from stream.core.durations import DAY_MS
 from stream.live.view import View
 from stream.serve.active import ACTIVE, active_window
 from stream.serve.backlog import WIDTH as BACKLOG_WIDTH
@@ -22,7 +23,6 @@ from stream.serve.levels import TOTAL, Group, Groups, LabelTexts, Level, Rollup,
 from stream.serve.vitals import as_of, settled_through
 from stream.settings import Settings
 
-_DAY_MS = 86_400_000
 _VITAL_SERIES = 64
 """Room for the samples that are not broken down."""
 _TRAFFIC = {CLICKS.topic: "impressions", SESSIONS.topic: "sessions", TICKETS.topic: "resolved"}
@@ -130,7 +130,7 @@ class Collection:
         for topic, source in SOURCES.items():
             index = source.index[_TRAFFIC[topic]]
             metric = next(metric for metric in METRICS.values() if metric.source is source)
-            window = view.window(metric, _DAY_MS, LIVE, now_ms)
+            window = view.window(metric, DAY_MS, LIVE, now_ms)
             if window is None:
                 continue
             for level, groups in self._rollups[topic].sum(window.vectors).items():

@@ -24,7 +24,7 @@ from stream.core.catalogue import (
     Unit,
     WindowCount,
 )
-from stream.core.durations import format_duration
+from stream.core.durations import DAY_MS, format_duration
 from stream.live.baseline import RECENT_MS, age_of
 from stream.live.view import View, settling_family
 from stream.live.windows import Window
@@ -33,7 +33,6 @@ from stream.settings import Settings
 
 ALERT_WINDOWS_MS = {CLICKS.topic: (600_000,), SESSIONS.topic: (WINDOWS_MS["15m"],)}
 """Compared whatever gauges there are: alerts need a window between 5m and 1h (see ADR 14)."""
-DAY_MS = WINDOWS_MS["24h"]
 _LONGEST_MS = {CLICKS.topic: DAY_MS, SESSIONS.topic: DAY_MS, TICKETS.topic: WINDOWS_MS["7d"]}
 TRAFFIC_MS = {
     "impressions": WINDOWS_MS["1h"],

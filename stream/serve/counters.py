@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from stream.core.buckets import Size
 from stream.core.catalogue import OTHER, SOURCES, TOTALS, Source, Total
 from stream.core.cells import Values
+from stream.core.durations import MINUTE_MS
 from stream.live.store import Store
 from stream.live.view import View
 from stream.serve.exposition import Family, Sample, label_text
 from stream.serve.levels import Level, Rollup
 
-_LOOK_AGAIN_MS = 60_000
+_LOOK_AGAIN_MS = MINUTE_MS
 
 Counts = dict[str, int]
 """A counter's value by name (campaign or team)."""

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from stream.core.catalogue import LIVE
 from stream.core.change import LEAST_EXPECTED
+from stream.core.durations import DAY_MS
 from stream.live.baseline import LEAST_WEEKS, RECENT, WEEKS, Weights, past_spans
 from stream.live.view import View
-from stream.serve.comparisons import DAY_MS, Traffic
+from stream.serve.comparisons import Traffic
 from stream.serve.history import History, Row
 from stream.serve.levels import Rollup
 

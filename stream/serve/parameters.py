@@ -8,6 +8,7 @@ from functools import partial
 
 from stream.core.buckets import STEPS, Size
 from stream.core.catalogue import AGES_MS, LIVE, METRICS, SETTLED, SOURCES, Fraction, Metric
+from stream.core.events import NAME_CHARS, is_name
 from stream.live.query import ORDERS as ORDERINGS
 from stream.live.query import Query
 from stream.serve.definitions import asked_key, default_key, fraction_of
@@ -28,7 +29,6 @@ STATES = (LIVE, SETTLED)
 DEFAULT_LIMIT, MAX_LIMIT = 100, 10_000
 DEFAULT_ORDER = "-denominator"
 ORDERS = (*ORDERINGS, *(f"-{name}" for name in ORDERINGS))
-_LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
 
 
 def read_query(pairs: Pairs, settings: Settings) -> Query:
@@ -100,8 +100,10 @@ def read_filters(given: Given) -> dict[str, frozenset[str]]:
     """The values that are kept, by dimension."""
     filters = {name: frozenset(given.every(name)) for name in DIMENSIONS if name in given}
     for name, values in filters.items():
-        if not all(map(_LABEL.fullmatch, values)):
-            raise ParameterError(name, "must be 1 to 128 characters without control characters")
+        if not all(map(is_name, values)):
+            raise ParameterError(
+                name, f"must be 1 to {NAME_CHARS} characters without control characters"
+            )
     return filters
 
 

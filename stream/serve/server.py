@@ -5,7 +5,6 @@ import contextlib
 import logging
 import socket
 import ssl
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from stream.access import Access, check_exposure, load_access
+from stream.clock import wall_clock_ms
 from stream.errors import UserError
 from stream.live.book_reader import BookReader
 from stream.live.launch_book import LaunchBook
@@ -43,11 +43,6 @@ GRACE_S = 1
 ANSWER_S = 1.0
 KERNEL_BYTES = 131_072
 """What the kernel keeps for a client that does not read; without it, megabytes for each."""
-
-
-def wall_clock_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000
 
 
 class Parts:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stream.core.buckets import WINDOW_NAMES
 from stream.core.catalogue import LIVE, METRICS, SOURCES, TICKETS, Metric, Source
+from stream.core.durations import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.live.figures import Figures
 from stream.live.query import Row
 from stream.live.view import View
@@ -18,9 +19,8 @@ from stream.settings import Settings
 
 GROUPS = 100
 """Campaigns or teams per metric and window, those with the most traffic first."""
-_MINUTES_5, _HOUR, _DAY = 300_000, 3_600_000, 86_400_000
-WINDOWS_MS = (_MINUTES_5, _HOUR)
-TICKET_WINDOWS_MS = (_HOUR, _DAY)
+WINDOWS_MS = (5 * MINUTE_MS, HOUR_MS)
+TICKET_WINDOWS_MS = (HOUR_MS, DAY_MS)
 
 Key = tuple[str, str, str]
 """Metric, window, and the group's name (empty for the total)."""

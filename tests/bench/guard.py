@@ -7,11 +7,9 @@ The ratio says whether a change made folding slower; a time would say how busy t
 import gc
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-
-import msgspec
 
 from stream.core.buckets import Calendar
 from stream.core.catalogue import SOURCES
@@ -21,7 +19,7 @@ from stream.core.records import RecordBatch
 from stream.core.rules import Rules
 from stream.core.texts import Texts
 from stream.shard import slices
-from tests.bench.loops.hand_written import Event
+from tests.bench.loops.hand_written import count
 from tests.bench.traffic import Workload
 
 RECORDED = Path(__file__).with_name("recorded.json")
@@ -55,7 +53,7 @@ def measure(topic: str, turns: int = TURNS) -> Cost:
     )
     ours, reference = [], []
     for _ in range(turns):
-        reference.append(_cpu_ns(lambda: count(values)))
+        reference.append(_cpu_ns(lambda: count(values, {})))
         ours.append(_cpu_ns(lambda: fold(topic, batch)))
     return Cost(min(ours) / events, min(reference) / events)
 
@@ -66,23 +64,6 @@ def fold(topic: str, batch: RecordBatch) -> None:
     for part in slices(batch):
         assert not partition.fold(part).drops
     partition.drain(0)
-
-
-def count(values: Sequence[bytes]) -> None:
-    """The reference: decode and count, one by one. Never change it: ratios would lose meaning."""
-    decode = msgspec.json.Decoder(Event).decode
-    counts: dict[tuple[int, str, str | None, str | None, str | None, str | None], int] = {}
-    for value in values:
-        event = decode(value)
-        key = (
-            event.timestamp // 10_000,
-            event.type,
-            event.campaign,
-            event.channel,
-            event.variant,
-            event.team,
-        )
-        counts[key] = counts.get(key, 0) + 1
 
 
 def _cpu_ns(work: Callable[[], None]) -> int:

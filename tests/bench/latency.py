@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
 
+from stream.clock import wall_clock_ms
 from stream.partitioner import partition_of
 from tests.bench.stage import PARTITIONS, Stage
 from tests.bench.traffic import Workload
@@ -109,7 +110,7 @@ async def feed(stage: Stage, space: Namespace, watch: Watch, rate: int, seconds:
     producer = AIOKafkaProducer(bootstrap_servers=stage.kafka.bootstrap, linger_ms=0)
     await producer.start()
     began_s = time.perf_counter()
-    records = Workload("clicks", int(rate * (seconds + WARM_S)) + 1, int(time.time() * 1000))
+    records = Workload("clicks", int(rate * (seconds + WARM_S)) + 1, wall_clock_ms())
     source, sent, under_way = records.records(), 0, set[asyncio.Task[None]]()
     while (passed_s := time.perf_counter() - began_s) < seconds + WARM_S:
         lanes = [producer.create_batch() for _ in range(PARTITIONS)]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+from stream.clock import wall_clock_ms
 from tests.bench.machine import peak_mib
 from tests.bench.stage import Picture, Stage
 from tests.bench.traffic import Record
@@ -40,7 +41,7 @@ async def measure(stage: Stage, visitors: int) -> dict[str, float]:
 
 def strangers(start: int, end: int) -> Iterator[Record]:
     """A page view each of so many visitors."""
-    now_ms = int(time.time() * 1000)
+    now_ms = wall_clock_ms()
     for number in range(start, end):
         visitor = f"visitor-{number:09d}"
         value = (

@@ -8,12 +8,12 @@ import asyncio
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from stream.clock import wall_clock_ms
 from tests.bench import latency, recovery, scale, throughput
 from tests.bench.figures import Figure, repeat
 from tests.bench.machine import describe
@@ -36,7 +36,7 @@ class Bench:
         """Clicks, sessions and tickets beside the loops that they are compared with."""
         found = {}
         for topic in ("clicks", "sessions", "tickets"):
-            work = Workload(topic, self._events, now_ms())
+            work = Workload(topic, self._events, wall_clock_ms())
             rows = await throughput.measure(self._stage, work, self._times, topic == "clicks")
             found[topic] = rows
             for name, row in rows.items():
@@ -47,7 +47,7 @@ class Bench:
 
     async def long(self) -> Found:
         """Ten times the events in one go: does the cost or the memory grow? And two workers."""
-        work = Workload("clicks", 10 * self._events, now_ms())
+        work = Workload("clicks", 10 * self._events, wall_clock_ms())
         space = await self._stage.fill(work)
         run, group = await self._stage.drain(space, "clicks", work.events)
         await throughput.check(self._stage, space, group, work)
@@ -77,7 +77,7 @@ class Bench:
             ("10 × visitors", Shape(visitors=1_000_000)),
             ("100 × visitors", Shape(visitors=10_000_000)),
         ):
-            work = Workload("clicks", self._events, now_ms(), shape)
+            work = Workload("clicks", self._events, wall_clock_ms(), shape)
             space = await self._stage.fill(work)
 
             async def once(space: Any = space) -> dict[str, float]:
@@ -133,11 +133,6 @@ class Bench:
 
 
 CASES = ("throughput", "long", "growth", "latency", "recovery", "scale")
-
-
-def now_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000
 
 
 def say(line: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import redis
 
+from stream.clock import wall_clock_ms
 from tests.bench.machine import cpu_s, resident_mib
 from tests.bench.stage import Picture, Stage
 from tests.bench.traffic import Record
@@ -32,7 +33,7 @@ async def measure(
     """Memory and answering times once a worker and a server hold `count` records of a kind."""
     space, group, port = Namespace(), stage.group(), free_port()
     await stage.make_topics(space)
-    await stage.send(space, topic, records(count, int(time.time() * 1000)))
+    await stage.send(space, topic, records(count, wall_clock_ms()))
     client = redis.Redis.from_url(stage.redis.url)
     before = client.info("memory")["used_memory"]
     cores = stage.cores(1)
@@ -94,7 +95,7 @@ async def _listen(stage: Stage, space: Namespace, server: StreamProcess, port: i
     gaps.clear()
     began_s, began_cpu_s = time.perf_counter(), cpu_s(server.pid)
     while time.perf_counter() - began_s < LISTEN_S:
-        await stage.send(space, "clicks", day_of_clicks(200, int(time.time() * 1000), 60_000))
+        await stage.send(space, "clicks", day_of_clicks(200, wall_clock_ms(), 60_000))
         await asyncio.sleep(0.5)
     seconds, used_s = time.perf_counter() - began_s, cpu_s(server.pid) - began_cpu_s
     broken = sum(task.done() for task in listeners)

@@ -13,6 +13,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Page, expect
 
+from stream.clock import wall_clock_ms
 from tests.browser.conftest import Visit, Watch
 from tests.support.choice import Choice
 from tests.support.namespaces import Namespace
@@ -56,7 +57,7 @@ class Live:
         event = {
             "event_id": uuid.uuid4().hex,
             "type": "page_view",
-            "timestamp": time.time_ns() // 1_000_000,
+            "timestamp": wall_clock_ms(),
             "visitor_id": visitor,
             "campaign": "spring",
         }

@@ -5,13 +5,13 @@ acknowledgement is one record. Nothing is given up, however long Kafka is away.
 """
 
 import asyncio
-import time
 from collections import Counter
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from stream.clock import wall_clock_ms
 from tests.chaos.plan import Shot, Traffic, Truth
 from tests.support.namespaces import Namespace
 from tests.support.patience import eventually
@@ -19,10 +19,6 @@ from tests.support.patience import eventually
 TICK_S = 0.02
 UNDER_WAY_MOST = 20_000
 Place = tuple[str, int]
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Feeder:
@@ -64,7 +60,7 @@ class Feeder:
         await producer.start()
         try:
             while not (self._stopping or self.done or self.fault):
-                for shot in self._traffic.due(now_ms()):
+                for shot in self._traffic.due(wall_clock_ms()):
                     await self._send(producer, shot)
                 await asyncio.sleep(TICK_S)
             await producer.flush()

@@ -14,9 +14,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from stream.clock import wall_clock_ms
 from tests.chaos.arena import Arena
 from tests.chaos.faults import FAULTS, Attack
-from tests.chaos.feeder import Feeder, now_ms
+from tests.chaos.feeder import Feeder
 from tests.chaos.plan import Traffic
 from tests.chaos.verdict import Verdict, compare_api, compare_letters, compare_redis
 from tests.chaos.witness import Witness
@@ -145,7 +146,7 @@ async def run(options: Options, *, keep_logs: Path | None = None) -> Report:
         await arena.open(options.workers)
         feeder, witness = arena.attach(Traffic(options.seed, options.rate), options.events)
         await eventually(lambda: _is_ready(arena, witness), 60, what="ready")
-        start_ms = now_ms()
+        start_ms = wall_clock_ms()
         witness.start()
         feeding, fed_s = asyncio.create_task(feeder.run()), time.monotonic()
         await arena.nap(3)
@@ -278,7 +279,7 @@ async def _judge(
 
 async def _wait_settled(options: Options, arena: Arena, witness: Witness) -> None:
     """Nothing comes any more, so the wall clock has to settle all there is."""
-    ended_ms = now_ms()
+    ended_ms = wall_clock_ms()
 
     def settled() -> bool:
         arena.mind()
@@ -301,7 +302,7 @@ def _ms(text: str) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos")
-    parser.add_argument("--seed", type=int, default=now_ms() % 1_000_000)
+    parser.add_argument("--seed", type=int, default=wall_clock_ms() % 1_000_000)
     parser.add_argument("--faults", type=int, default=Options.faults)
     parser.add_argument("--events", type=int, default=Options.events)
     parser.add_argument("--rate", type=float, default=Options.rate, help="records a second")

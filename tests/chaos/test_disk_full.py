@@ -4,13 +4,13 @@ import asyncio
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from stream.clock import wall_clock_ms
 from stream.engine.kafka_admin import KafkaAdmin, TopicShape
 from stream.engine.scanner import Scanner
 from tests.support.brokers import open_kafka
@@ -54,7 +54,7 @@ def broker(choice, disk: Path):
 
 async def send(bootstrap: str, topic: str, first: int, count: int) -> None:
     """As many as Kafka takes; what became of the others, the log will say."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks="all", request_timeout_ms=3_000, retry_backoff_ms=500
     )

@@ -16,7 +16,8 @@ import msgspec
 import redis
 from aiokafka import AIOKafkaConsumer
 
-from tests.chaos.feeder import Feeder, now_ms
+from stream.clock import wall_clock_ms
+from tests.chaos.feeder import Feeder
 from tests.chaos.witness import Witness
 from tests.support.namespaces import Namespace
 
@@ -66,7 +67,7 @@ def compare_api(
     """All metrics by label over the whole time of the run."""
     whole = {"window": "30d"}
     if state == "settled":  # a long window would end at the last whole hour that has settled
-        whole = {"from": _rfc3339(start_ms - 60_000), "to": _rfc3339(now_ms() + 60_000)}
+        whole = {"from": _rfc3339(start_ms - 60_000), "to": _rfc3339(wall_clock_ms() + 60_000)}
     for (metric, label), names in QUERIES.items():
         if state == "settled" and metric == "ctr":
             continue

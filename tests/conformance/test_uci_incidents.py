@@ -2,12 +2,12 @@
 
 import asyncio
 import math
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from stream.clock import wall_clock_ms
 from tests.conformance import data
 from tests.conformance.figures import BEFORE_REOPENING, INCIDENT_EVENTS, INCIDENTS, Counted
 from tests.conformance.site import ALL_TIME, Read, Site
@@ -139,7 +139,7 @@ async def test_the_counters_of_ticket_events_know_what_is_long_past(truth, gap_s
 
 def one_now(teams: tuple[str, ...]) -> Iterator[data.Event]:
     """A ticket for each team, opened and resolved now."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     for team in teams:
         for kind in ("opened", "resolved"):
             event = {"event_id": f"{team}-{kind}", "type": kind, "timestamp": now_ms}

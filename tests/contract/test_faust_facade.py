@@ -1,4 +1,4 @@
-"""What `stream.engine.faust` and `stream.engine.batches` rely on in Faust, mode and aiokafka.
+"""What the engine's `faust`, `group_consumer` and `batches` rely on in Faust, mode and aiokafka.
 
 Two kinds of check: names and signatures that are overridden or reached into, and the source of
 functions whose behaviour is built upon. Where one fails, read again what the message names, see
@@ -242,7 +242,7 @@ DIGESTS = {
     ),
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": (
         "14a61876338b",
-        "replaced by batches.drain and _ConsumerThread.fetch",
+        "replaced by batches.drain and group_consumer.fetch",
     ),
     "aiokafka.consumer.fetcher:Fetcher._fetch_requests_routine": (
         "dc858e512a80",

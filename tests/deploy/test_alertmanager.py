@@ -1,25 +1,21 @@
 """Who is told of what, and what is held back: asked of Alertmanager and its tool."""
 
 import json
-import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stream.demo.local import LocalServer
 from tests.deploy.test_alerts import ALERTS
+from tests.support.alertmanager import running_alertmanager
 from tests.support.choice import Choice
 from tests.support.patience import eventually
 from tests.support.promtool import ROOT, tool
-from tests.support.services import LocalService
 
 CONFIG = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
-PROGRAM = "prometheus-alertmanager"
 Labels = Mapping[str, str]
 
 
@@ -39,29 +35,6 @@ def test_every_alert_reaches_the_receiver_of_its_severity(alert: str) -> None:
 # --- what holds back what ---
 
 
-class Alertmanager(LocalServer):
-    what = "Alertmanager"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._storage = folder
-
-    def command(self, host: str, port: int) -> Sequence[str]:
-        return [
-            PROGRAM,
-            f"--config.file={CONFIG}",
-            f"--storage.path={self._storage}",
-            f"--web.listen-address={host}:{port}",
-            "--cluster.listen-address=",
-        ]
-
-    async def answers(self, host: str, port: int) -> bool:
-        try:
-            return call(f"http://{host}:{port}", "/-/ready") is not None
-        except OSError:
-            return False
-
-
 def call(url: str, path: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"})
@@ -72,13 +45,8 @@ def call(url: str, path: str, body: object = None) -> Any:
 
 @pytest.fixture(scope="module")
 def alertmanager(choice: Choice, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if shutil.which(PROGRAM) is None:
-        pytest.skip(f"{PROGRAM} is not installed")
-    server = Alertmanager(tmp_path_factory.mktemp("alertmanager"))
-    service = LocalService("alertmanager", "Alertmanager", server, choice.keeper)
-    service.start()
-    yield f"http://{service.address}"
-    service.close()
+    with running_alertmanager(choice, CONFIG, tmp_path_factory.mktemp("alertmanager")) as url:
+        yield url
 
 
 def fired(alert: str, **labels: str) -> Labels:

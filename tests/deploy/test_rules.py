@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from stream.audit.meters import AuditMeters
 from stream.core.catalogue import AGES_MS, CLICKS, SESSIONS, TICKETS
+from stream.core.rules import Rules
 from stream.live.rows import PartitionInfo
 from stream.meters import Meters
 from tests.support.promtool import LINKS, ROOT, RULES, run
@@ -100,7 +101,7 @@ def worker() -> CollectorRegistry:
             "sessions", partition.fold(batch("sessions", records, partition.position, keys=keys))
         )
     meters.lost.labels("sessions", "0").inc()
-    meters.horizon_set.set(600)
+    meters.limit(Rules(dedupe_horizon_ms=600_000))
     info = PartitionInfo(topic="sessions", partition=0, status="paused", lag=3, dedupe_horizon_ms=5)
     meters.show(info, partition.sizes())
     return meters.registry

@@ -1,11 +1,11 @@
 """Hostile records: each is counted or a dead letter, with the right reason and byte for byte."""
 
-import time
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
+from stream.clock import wall_clock_ms
 from tests.hostile.flood import letters, send
 from tests.hostile.records import KINDS, Maker
 from tests.support.namespaces import Namespace
@@ -50,7 +50,7 @@ async def flood(system: System, hostile: int, patience_s: float) -> None:
     worker, server = system.worker(), system.server()
     await system.ready()
     kafka, topic = system.env["STREAM_KAFKA"], system.env["STREAM_TOPIC_PREFIX"] + "clicks"
-    sent = await send(kafka, topic, Maker(SEED, int(time.time() * 1000)), hostile)
+    sent = await send(kafka, topic, Maker(SEED, wall_clock_ms()), hostile)
     assert set(sent.kinds) == {*KINDS, "sound"}
     await system.counted(sent.records, patience_s)
     assert worker.running

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream.clock import wall_clock_ms
 from stream.core.buckets import Calendar
 from stream.core.catalogue import OTHER
 from stream.core.partition import Partition
@@ -86,7 +86,7 @@ def system(
 @pytest.mark.slow
 async def test_hostile_names_are_shown_as_they_are_everywhere(system: System) -> None:
     await system.ready()
-    now_ms = int(time.time() * 1000)
+    now_ms = wall_clock_ms()
     await send(system, (event(n, now_ms, name) for n, name in enumerate(NAMES)))
     await system.counted(len(NAMES))
     assert system.rows("ctr", "campaign") == dict.fromkeys(NAMES, (0, 1))
@@ -147,7 +147,7 @@ async def test_a_million_names_through_the_real_pipeline(
     system: System, redis_server: Service
 ) -> None:
     await system.ready()
-    now_ms, names = int(time.time() * 1000), 1_000_000
+    now_ms, names = wall_clock_ms(), 1_000_000
     halves = []
     for start in (0, names // 2):
         more = range(start, start + names // 2)

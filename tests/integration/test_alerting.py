@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import CLICKS
-from stream.serve.server import wall_clock_ms
 from tests.integration.test_serve import serving, settings_for, write
 from tests.support.namespaces import Namespace
 from tests.support.patience import eventually

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import json
-import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,59 +11,27 @@ from typing import Any
 import httpx
 import pytest
 
-from stream.demo.local import LocalServer
 from stream.serve.ops import alerts
 from stream.serve.ops.alerts import AlertWatch
+from tests.support.alertmanager import running_alertmanager
 from tests.support.choice import Choice
 from tests.support.patience import eventually
 from tests.support.ports import free_port
-from tests.support.services import LocalService
 from tests.support.serving import Served, settings_of
 from tests.support.views import NOW_MS, HandMade
 
-PROGRAM = "prometheus-alertmanager"
 CONFIG = """\
 route: {receiver: nobody, group_by: [alertname]}
 receivers: [{name: nobody}]
 """
 
 
-class AlertmanagerServer(LocalServer):
-    what = "Alertmanager"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._folder_path = folder
-
-    def command(self, host: str, port: int) -> Sequence[str]:
-        config = self._folder_path / "alertmanager.yml"
-        config.write_text(CONFIG)
-        return [
-            PROGRAM,
-            f"--config.file={config}",
-            f"--storage.path={self._folder_path}",
-            f"--web.listen-address={host}:{port}",
-            "--cluster.listen-address=",
-        ]
-
-    async def answers(self, host: str, port: int) -> bool:
-        reader, writer = await asyncio.open_connection(host, port)
-        try:
-            writer.write(f"GET /-/ready HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-            return b" 200 " in await reader.readline()
-        finally:
-            writer.close()
-
-
 @pytest.fixture
 def alertmanager(choice: Choice, tmp_path: Path) -> Iterator[str]:
-    if shutil.which(PROGRAM) is None:
-        pytest.skip(f"{PROGRAM} is not installed")
-    server = AlertmanagerServer(tmp_path)
-    service = LocalService("alertmanager", "Alertmanager", server, choice.keeper)
-    service.start()
-    yield f"http://{service.address}"
-    service.close()
+    config = tmp_path / "alertmanager.yml"
+    config.write_text(CONFIG)
+    with running_alertmanager(choice, config, tmp_path) as url:
+        yield url
 
 
 @asynccontextmanager

@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 
 from stream.core.catalogue import CLICKS, SOURCES
-from stream.core.launches import HOUR_MS, Head, LaunchId, encode_head, head_key, hour_key
+from stream.core.durations import HOUR_MS
+from stream.core.launches import Head, LaunchId, encode_head, head_key, hour_key
 from stream.core.rules import Rules
 from stream.live.archivist import Archivist
 from stream.live.launch_book import LaunchBook

@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
+from stream.clock import wall_clock_ms
 from stream.core.cells import SPAN_LABEL, decode_cell, encode_cell, parse_cell_key
 from stream.core.records import TopicPartition
 from stream.engine.kafka_admin import KafkaAdmin
@@ -181,7 +182,7 @@ async def find_and_mend_ledger(audited: Audited, auditor) -> None:
 async def test_a_single_check_says_what_is_different_and_what_it_could_not_count(audited, kafka):
     """Over a partition that was resumed beyond some records, and one that Kafka has cut."""
     system, topic = audited.system, audited.namespace.topic("clicks")
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all") as producer:
         for number in range(1_200):
             await producer.send(topic, b"rubbish", partition=0)

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import time
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from stream.backup import restore, snapshot
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import SOURCES
 from stream.engine.kafka_admin import KafkaAdmin, TopicShape
 from stream.engine.scanner import Scanner
@@ -83,7 +83,7 @@ def system(kafka, redis_server, stream_process, namespace, tmp_path):
 
 
 async def send(system: System, truth: Path, speed: str = "0") -> None:
-    start_ms = time.time_ns() // 1_000_000 - 3_600_000
+    start_ms = wall_clock_ms() - 3_600_000
     sender = system.run(
         "simulate", "--scenario", "mixed", "--seed", "5", "--count", str(RECORDS), "--speed", speed,
         "--start", str(start_ms), "--truth", str(truth),

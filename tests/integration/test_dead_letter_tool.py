@@ -1,12 +1,15 @@
 """`stream dead-letters`: looking through dead letters, and sending each back once."""
 
 import json
-import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from stream.clock import wall_clock_ms
 from stream.core.records import Drop, Reason, RecordBatch
 from stream.engine.dead_letters import DeadLetters
 from stream.engine.kafka_admin import KafkaAdmin, TopicShape
@@ -22,6 +25,7 @@ from tests.support.system import System
 
 ESCAPE = b"\x1b]0;owned\x07\x1b[2J"
 PARTITIONS = 2
+Send = Callable[..., Awaitable[Any]]
 
 
 def click(number: int, at_ms: int, **more: object) -> bytes:
@@ -73,6 +77,18 @@ class Office:
                     found += run
         return found
 
+    @asynccontextmanager
+    async def sender(self, send: Send) -> AsyncIterator[tuple[Sender, LetterBox]]:
+        """A sender whose records go through `send`, which is given a producer first."""
+        async with (
+            Scanner(self.kafka.bootstrap) as scanner,
+            Scanner(self.kafka.bootstrap) as source,
+            AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap, acks="all") as producer,
+        ):
+            box = LetterBox(scanner, self.letters, PARTITIONS)
+            topics = {self.clicks: ("clicks", PARTITIONS)}
+            yield Sender(box, source, topics, partial(send, producer)), box
+
 
 @pytest.fixture
 async def office(kafka, namespace, stream_process):
@@ -82,7 +98,7 @@ async def office(kafka, namespace, stream_process):
 
 
 async def test_letters_are_counted_once_and_cannot_steer_the_terminal(office):
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     await office.put(5, Reason.MALFORMED, b'{"' + ESCAPE + b"\xff", key=ESCAPE)
     await office.put(5, Reason.MALFORMED, b'{"' + ESCAPE + b"\xff", key=ESCAPE)  # as after a crash
     await office.put(6, Reason.INVALID, click(6, now_ms, campaign=[ESCAPE.decode()]))
@@ -107,7 +123,7 @@ async def test_letters_are_counted_once_and_cannot_steer_the_terminal(office):
 
 
 async def test_letters_are_sent_back_edited_once_and_where_they_belong(office):
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     for offset in range(4):
         value = click(offset, now_ms, campaign=offset or None, variant="\x1b")
         await office.put(offset, Reason.INVALID, value, key=b"v%d" % offset)
@@ -141,7 +157,7 @@ async def test_letters_are_sent_back_edited_once_and_where_they_belong(office):
 
 
 async def test_an_edit_may_leave_out_and_may_stop(office):
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     for offset in range(3):
         await office.put(offset, Reason.FUTURE, click(offset, now_ms))
     left = await office.run("send", "0/1", "--edit", "true")
@@ -164,28 +180,20 @@ class BrokenOffError(Exception):
 @pytest.mark.parametrize("where", ["before", "after"])
 async def test_a_run_that_was_cut_off_may_be_repeated(office, where):
     """Killed between the mark and the record, or between the record and the second mark."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     for offset in range(3):
         await office.put(offset, Reason.FUTURE, click(offset, now_ms))
-    producer = AIOKafkaProducer(bootstrap_servers=office.kafka.bootstrap, acks="all")
-    await producer.start()
 
-    async def send(topic, partition, key, value, headers):
+    async def send(producer, topic, partition, key, value, headers):
         if topic == office.clicks and where == "before":
             raise BrokenOffError
         if ("reason", SENT.encode()) in headers:
             raise BrokenOffError
         return await producer.send(topic, value, key=key, partition=partition, headers=headers)
 
-    async with (
-        Scanner(office.kafka.bootstrap) as scanner,
-        Scanner(office.kafka.bootstrap) as source,
-    ):
-        box = LetterBox(scanner, office.letters, PARTITIONS)
-        sender = Sender(box, source, {office.clicks: ("clicks", PARTITIONS)}, send)
+    async with office.sender(send) as (sender, _):
         with pytest.raises(BrokenOffError):
             await sender.run(Choice(), None)
-    await producer.stop()
     told = await office.run("send", "--all")
     assert told.splitlines()[-1] == ("3 were sent" if where == "before" else "0 were sent")
     values = sorted(record.value for record in await office.records(office.clicks))
@@ -195,28 +203,20 @@ async def test_a_run_that_was_cut_off_may_be_repeated(office, where):
 
 
 async def test_two_who_send_at_once_do_not_send_twice(office):
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     for offset in range(3):
         await office.put(offset, Reason.FUTURE, click(offset, now_ms))
-    producer = AIOKafkaProducer(bootstrap_servers=office.kafka.bootstrap, acks="all")
-    await producer.start()
     told: list[str] = []
 
-    async def send(topic, partition, key, value, headers):
+    async def send(producer, topic, partition, key, value, headers):
         if not told:  # both have looked; the other one is faster
             told.append(await office.run("send", "--all"))
         return await producer.send(topic, value, key=key, partition=partition, headers=headers)
 
-    async with (
-        Scanner(office.kafka.bootstrap) as scanner,
-        Scanner(office.kafka.bootstrap) as source,
-    ):
-        box = LetterBox(scanner, office.letters, PARTITIONS)
-        sender = Sender(box, source, {office.clicks: ("clicks", PARTITIONS)}, send)
+    async with office.sender(send) as (sender, box):
         with pytest.raises(Exception, match="somebody else"):
             await sender.run(Choice(), None)
         letters = [x async for x in box.all() if isinstance(x, Letter)]
-    await producer.stop()
     assert told == ["3 were sent\n"]
     assert len(letters) == len(await office.records(office.clicks)) == 3
 
@@ -231,7 +231,7 @@ async def test_what_is_sent_back_counts_once_even_beyond_the_dedupe_horizon(
     system.worker()
     system.server()
     await system.ready()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     topic = namespace.topic("clicks")
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
         await producer.send_and_wait(topic, click(1, now_ms))  # it sets the clock

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from stream.checks import Mark
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import SOURCES
 from stream.doctor import examine, run_doctor
 from stream.engine.kafka_admin import KafkaAdmin
@@ -11,7 +12,6 @@ from stream.engine.topics import ensure_topics
 from stream.live.link import Link
 from stream.live.projection import Projection
 from stream.live.rows import About
-from stream.serve.server import wall_clock_ms
 from stream.settings import Settings, load_settings
 from stream.topic_plan import plan_topics
 from tests.support.namespaces import Namespace

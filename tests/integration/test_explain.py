@@ -1,11 +1,11 @@
 """What stands behind a number, asked of a running system."""
 
 import json
-import time
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from stream.clock import wall_clock_ms
 from tests.support.system import System
 
 
@@ -18,7 +18,7 @@ async def test_a_figure_says_its_cells_its_offsets_and_what_was_left_out(system,
     system.worker()
     system.server()
     await system.ready()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     events = [("a", "impression"), ("b", "impression"), ("b", "impression"), ("c", "click")]
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
     await producer.start()

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import CLICKS, SESSIONS, TICKETS
 from tests.integration.test_serve import serving, settings_for, write
 from tests.support.namespaces import Namespace
@@ -81,8 +82,6 @@ async def ask(client: httpx.AsyncClient, query: str) -> dict[str, float]:
 async def test_a_real_prometheus_scrapes_it(
     redis_server: Service, namespace: Namespace, tmp_path: Path
 ) -> None:
-    from stream.serve.server import wall_clock_ms
-
     settings = settings_for(redis_server, namespace)
     await write(redis_server, namespace, busy(wall_clock_ms()))
     target = f"127.0.0.1:{settings.http_port}"

@@ -2,13 +2,13 @@
 
 import json
 import re
-import time
 
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from stream.clock import wall_clock_ms
 from stream.engine.kafka_admin import KafkaAdmin, TopicShape
 from stream.engine.ledger_records import FORMAT, Kind
 from stream.engine.scanner import Scanner
@@ -23,7 +23,7 @@ PARTITIONS = 2
 
 
 def click(number: int) -> bytes:
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     return json.dumps(
         {"event_id": f"e{number}", "type": "impression", "timestamp": now_ms}
     ).encode()
@@ -38,6 +38,15 @@ class Site:
         names = {"group": namespace.group, "topic_prefix": namespace.prefix}
         self.clicks = namespace.topic("clicks")
         self.ledger = ledger_topic(load_settings(names), "clicks")
+
+    async def begin(self, records: int):
+        """Start a system and have so many records counted; its worker."""
+        worker = self.system.worker()
+        self.system.server()
+        await self.system.ready()
+        await self.send(records)
+        await self.counted(records)
+        return worker
 
     async def send(self, count: int) -> None:
         for number in range(self.sent, self.sent + count):
@@ -103,11 +112,7 @@ async def site(kafka, redis_server, stream_process, namespace):
 async def test_foreign_and_damaged_records_and_a_lost_ledger_mend_themselves(site):
     """Rubbish in the ledger, a worker that starts over it, and then no ledger at all."""
     system = site.system
-    worker = system.worker()
-    system.server()
-    await system.ready()
-    await site.send(1_000)
-    await site.counted(1_000)
+    worker = await site.begin(1_000)
     async with Scanner(site.bootstrap) as scanner:
         for partition, (begin, end) in (await site.bounds(site.ledger)).items():
             last = [r async for rs in scanner.read(site.ledger, partition, begin, end) for r in rs]
@@ -130,11 +135,7 @@ async def test_foreign_and_damaged_records_and_a_lost_ledger_mend_themselves(sit
 
 async def test_a_ledger_that_is_gone_is_missed_where_kafka_no_longer_has_it_all(site):
     system = site.system
-    worker = system.worker()
-    system.server()
-    await system.ready()
-    await site.send(100)
-    await site.counted(100)
+    worker = await site.begin(100)
     await site.stop(worker)
     await site.delete(site.ledger)
     async with KafkaAdmin(site.bootstrap) as admin:
@@ -153,11 +154,7 @@ async def test_a_ledger_that_is_gone_is_missed_where_kafka_no_longer_has_it_all(
 
 @pytest.mark.chaos_long
 async def test_a_ledger_of_an_older_format_or_cut_by_hand_is_refused(site):
-    worker = site.system.worker()
-    site.system.server()
-    await site.system.ready()
-    await site.send(100)
-    await site.counted(100)
+    worker = await site.begin(100)
     await site.send(100)
     await site.counted(200)
     await site.stop(worker)
@@ -188,11 +185,7 @@ async def test_a_ledger_of_an_older_format_or_cut_by_hand_is_refused(site):
     [pytest.param(60, id="shorter", marks=pytest.mark.chaos_long), pytest.param(400, id="longer")],
 )
 async def test_a_source_topic_that_was_made_again_is_refused(site, records):
-    worker = site.system.worker()
-    site.system.server()
-    await site.system.ready()
-    await site.send(200)
-    await site.counted(200)
+    worker = await site.begin(200)
     await site.stop(worker)
     await site.delete(site.clicks)
     await site.make(site.clicks)
@@ -212,11 +205,7 @@ async def test_a_source_topic_that_was_made_again_is_refused(site, records):
 @pytest.mark.timeout(240)
 async def test_topics_that_are_made_again_under_a_running_worker_are_noticed(site):
     """First its ledger, which it makes anew by itself; then its source, which is for a person."""
-    worker = site.system.worker()
-    site.system.server()
-    await site.system.ready()
-    await site.send(200)
-    await site.counted(200)
+    worker = await site.begin(200)
     await site.delete(site.ledger)
     await site.send(200)
     await site.counted(400)

@@ -4,11 +4,11 @@ import asyncio
 import gzip
 import json
 import re
-import time
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from stream.clock import wall_clock_ms
 from stream.engine.kafka_admin import KafkaAdmin
 from tests.support.patience import eventually
 from tests.support.system import System
@@ -49,7 +49,7 @@ async def test_bad_records_go_to_the_dead_letters_byte_for_byte(system, namespac
     system.worker()
     system.server()
     await system.ready()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     bad = {
         "malformed": b'{"event_id": "\xff"',
         "invalid": click(1, now_ms, campaign=5),
@@ -87,7 +87,7 @@ async def test_a_partition_full_of_bad_records_pauses_alone_and_goes_on_after_re
     system.worker()
     system.server()
     await system.ready()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     topic = namespace.topic("clicks")
     for number in range(1_200):
         await producer.send(topic, b"rubbish", partition=0)
@@ -150,7 +150,7 @@ async def test_several_workers_share_the_partitions_and_hand_them_over(system, p
 
     await eventually(lambda: owners() == {"w1", "w2"}, 60)
     await system.ready()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     for number in range(4_000):
         await producer.send(namespace.topic("clicks"), click(number, now_ms), partition=number % 4)
     await producer.flush()
@@ -170,7 +170,7 @@ async def test_other_rules_are_refused_in_one_line_that_names_rebuild(system, pr
     worker = system.worker()
     system.server()
     await system.ready()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     await producer.send_and_wait(namespace.topic("clicks"), click(1, now_ms), partition=0)
     await system.counted(1)
     worker.terminate()
@@ -193,7 +193,7 @@ async def test_more_partitions_are_refused_in_one_line_until_a_rebuild_counts_th
     worker = system.worker()
     system.server()
     await system.ready()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     await producer.send_and_wait(namespace.topic("clicks"), click(1, now_ms), partition=0)
     await system.counted(1)
     worker.terminate()
@@ -232,7 +232,7 @@ async def test_sessions_settle_although_no_record_comes(
     system.worker()
     system.server()
     await system.ready()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     event = {"event_id": "a", "type": "page_view", "visitor_id": "v", "timestamp": now_ms}
     await producer.send_and_wait(
         namespace.topic("sessions"), json.dumps(event).encode(), key=b"v", partition=0

@@ -5,11 +5,11 @@ import json
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
+from stream.clock import wall_clock_ms
 from tests.support.patience import eventually
 from tests.support.ports import free_port
 from tests.support.processes import StreamProcess
@@ -47,7 +47,7 @@ def owners(system: System) -> set[str]:
 
 
 async def send(system: System, truth: Path) -> None:
-    start_ms = time.time_ns() // 1_000_000 - 3_600_000
+    start_ms = wall_clock_ms() - 3_600_000
     sender = system.run(
         "simulate", "--scenario", "mixed", "--seed", "7", "--count", str(RECORDS), "--speed", "0",
         "--start", str(start_ms), "--truth", str(truth),

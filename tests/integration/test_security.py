@@ -8,7 +8,6 @@ import json
 import re
 import ssl
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
@@ -20,6 +19,7 @@ import redis
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.access import load_access
+from stream.clock import wall_clock_ms
 from stream.engine.kafka_admin import KafkaAdmin
 from stream.settings import load_settings
 from tests.support.brokers import fetch_kafka
@@ -166,7 +166,7 @@ class SecuredSystem(System):
 
 def write_events(folder: Path) -> Mapping[str, Path]:
     """A little of everything, by one visitor and about one ticket; the last line is bad."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock_ms()
     common = {"timestamp": now_ms, "campaign": "spring", "channel": "mail"}
     events: dict[str, list[dict[str, Any]]] = {
         "clicks": [

@@ -12,12 +12,13 @@ from functools import partial
 import httpx
 import pytest
 
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import CLICKS, SOURCES
 from stream.errors import UserError
 from stream.live.link import Link
 from stream.live.projection import Projection
 from stream.live.rows import About
-from stream.serve.server import run_server, wall_clock_ms
+from stream.serve.server import run_server
 from stream.settings import Settings, load_settings
 from tests.support.namespaces import Namespace
 from tests.support.ports import free_port

@@ -12,12 +12,13 @@ import trustme
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import CLICKS
 from stream.core.records import TopicPartition
 from stream.live.view import View
 from stream.serve import live, wire
 from stream.serve.audience import MAX_UNSENT
-from stream.serve.server import Parts, _listen, _serve, wall_clock_ms
+from stream.serve.server import Parts, _listen, _serve
 from tests.support.patience import eventually
 from tests.support.ports import free_port
 from tests.support.serving import settings_of

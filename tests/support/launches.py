@@ -2,7 +2,8 @@
 
 from stream.core.campaigns import Campaign, encode_campaign
 from stream.core.catalogue import CLICKS, NOT_SET, SESSIONS, Source
-from stream.core.launches import HOUR_MS, HourMaker, LaunchId, encode_hour, hour_key
+from stream.core.durations import HOUR_MS
+from stream.core.launches import HourMaker, LaunchId, encode_hour, hour_key
 from stream.live.launch_book import LaunchBook
 from stream.live.mirror import News
 from tests.support.views import HandMade

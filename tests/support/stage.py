@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 
+from stream.clock import wall_clock_ms
 from stream.core.catalogue import SOURCES, Source
 from stream.core.records import TopicPartition
 from stream.live.launch_book import LaunchBook
 from stream.live.view import View
-from stream.serve.server import Parts, wall_clock_ms
+from stream.serve.server import Parts
 from stream.settings import Settings, load_settings
 from tests.support.ports import free_port
 from tests.support.views import HandMade, Labels

@@ -1,15 +1,13 @@
 """Redis-compatible stores for tests: Debian's redis-server, Valkey embedded, or a container."""
 
-import asyncio
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import redis
 
-from stream.demo.local import LocalServer
 from stream.demo.store import EmbeddedStore
 from stream.errors import UserError
 from tests.support.keeper import Keeper
@@ -71,26 +69,10 @@ class _DockerRedis(DockerService):
         client.close()
 
 
-class RedisServer(LocalServer):
-    """Without snapshots or log: a restart empties it."""
+class RedisServer(EmbeddedStore):
+    """Redis as this machine has it, instead of what the demonstration ships."""
 
     what = "redis-server"
 
-    def command(self, host: str, port: int) -> Sequence[str]:
-        return [
-            "redis-server",
-            *("--bind", host),
-            *("--port", str(port)),
-            *("--save", ""),
-            *("--appendonly", "no"),
-            *("--maxmemory-policy", "noeviction"),
-            *("--loglevel", "warning"),
-        ]
-
-    async def answers(self, host: str, port: int) -> bool:
-        reader, writer = await asyncio.open_connection(host, port)
-        try:
-            writer.write(b"PING\r\n")
-            return await reader.readline() == b"+PONG\r\n"
-        finally:
-            writer.close()
+    def program(self) -> str:
+        return "redis-server"

@@ -35,14 +35,14 @@ class Machine:
         """What time it is at the brokers."""
         return START_MS + self.passed_ms
 
-    def wall_ns(self) -> int:
-        return (self.true_ms + self.step_ms) * 1_000_000
+    def wall_ms(self) -> int:
+        return self.true_ms + self.step_ms
 
     def steady_s(self) -> float:
         return 1_000 + self.passed_ms / 1000
 
     def clock(self) -> BrokerClock:
-        return BrokerClock(wall_ns=self.wall_ns, steady_s=self.steady_s)
+        return BrokerClock(wall_ms=self.wall_ms, steady_s=self.steady_s)
 
 
 async def test_it_is_never_ahead_of_the_brokers_and_keeps_up_with_them() -> None:
@@ -101,7 +101,7 @@ class Owned:
 
     async def idle(self) -> None:
         """What the worker does every second."""
-        wall_ms = self.machine.wall_ns() // 1_000_000
+        wall_ms = self.machine.wall_ms()
         self.shard.end = End(self.offset, wall_ms, self.shard.clock.now_ms())
         await self.shard.flush()
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from stream import checks, doctor
-from stream.checks import CLOCK_TOLERANCE_MS, Finding, Mark, bad, good, wall_clock_ms
+from stream.checks import CLOCK_TOLERANCE_MS, Finding, Mark, bad, good
+from stream.clock import wall_clock_ms
 from stream.doctor import line, run_doctor
 from stream.live.rows import About
 from stream.settings import load_settings

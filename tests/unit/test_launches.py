@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.catalogue import CLICKS, OTHER, SESSIONS
+from stream.core.durations import MINUTE_MS
 from stream.core.launches import (
     HOURS,
     LABELS_MAX,
-    MINUTE_MS,
     SLOT_MS,
     Head,
     HourMaker,

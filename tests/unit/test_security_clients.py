@@ -44,7 +44,7 @@ def takers() -> set[str]:
 
 def test_whoever_takes_credentials_is_given_them() -> None:
     wanted = takers()
-    assert wanted >= {"KafkaAdmin", "KafkaLog", "DeadLetters", "FaustConfig", "Producer"}
+    assert wanted >= {"KafkaAdmin", "KafkaLog", "DeadLetters", "ConsumerConfig", "Producer"}
     without = [
         f"{file}:{call.lineno} {name}"
         for file, name, call in calls()

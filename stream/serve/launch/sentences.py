@@ -2,16 +2,14 @@
 
 from math import floor, log10
 
-from stream.core.campaigns import spell_span
+from stream.core.durations import MINUTE_MS, spell_span
 from stream.launch.answer import Pace
 from stream.launch.pace import LEAST_COUNT, LEAST_LAUNCHES, LEVEL, Why
-
-_MINUTE_MS = 60_000
 
 
 def tell_pace(pace: Pace, elapsed: float) -> str:
     """`at T + 47 min 1,240 of 5,000 conversions (24.8 %); …`"""
-    span = spell_span(pace.within * _MINUTE_MS)
+    span = spell_span(pace.within * MINUTE_MS)
     if pace.course.why is Why.NOT_BEGUN:
         aim = "" if pace.target is None else f"{_name(pace, f'{pace.target.count:,.0f}')} in {span}"
         return "; ".join([*([f"aimed at {aim}"] if aim else []), "it has not begun"])
@@ -31,7 +29,7 @@ def _name(pace: Pace, count: str) -> str:
 
 
 def _tell_projection(pace: Pace) -> str:
-    span, projection = spell_span(pace.within * _MINUTE_MS), pace.course.projection
+    span, projection = spell_span(pace.within * MINUTE_MS), pace.course.projection
     if projection is not None:
         low, high = round_two(projection.low), round_two(projection.high)
         value = round_two(projection.value)

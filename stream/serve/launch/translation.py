@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stream.core.campaigns import Campaign, format_instant, spell_span
-from stream.core.launches import HOUR_MS, MINUTE_MS, LaunchId
+from stream.core.campaigns import Campaign, format_instant
+from stream.core.durations import HOUR_MS, MINUTE_MS, spell_span
+from stream.core.launches import LaunchId
 from stream.core.ratios import wilson
 from stream.launch.answer import (
     Answer,

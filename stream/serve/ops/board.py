@@ -11,24 +11,16 @@ from typing import Any
 
 from stream.core.buckets import WINDOW_NAMES
 from stream.core.catalogue import LIVE, METRICS, SESSIONS, SOURCES, TICKETS, Metric, Source
+from stream.core.durations import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.live.figures import Figures
 from stream.live.view import View
 from stream.serve.active import ACTIVE
 from stream.serve.answers import time_or_null
 from stream.serve.definitions import default_fraction
 from stream.serve.ops import bodies
-from stream.serve.ops.comparison import (
-    DAY_MS,
-    ENOUGH,
-    HOUR_MS,
-    Basis,
-    Comparison,
-    Side,
-    compare,
-    yardstick,
-)
+from stream.serve.ops.comparison import ENOUGH, Basis, Comparison, Side, compare, yardstick
 from stream.serve.ops.samples import Samples
-from stream.serve.ops.slices import MINUTE_MS, Slice, Sums
+from stream.serve.ops.slices import Slice, Sums
 from stream.serve.ops.sparks import POINTS, Spark, last_minutes, ratio_spark
 from stream.serve.ops.teams import read_teams
 from stream.serve.times import format_time

@@ -13,6 +13,7 @@ from enum import StrEnum
 from stream.core.catalogue import AGES_MS, LIVE, SETTLED, Fraction, Metric
 from stream.core.change import Proportion
 from stream.core.change import compare as change_of
+from stream.core.durations import DAY_MS, HOUR_MS
 from stream.live.baseline import age_of
 from stream.live.figures import Figures
 from stream.live.query import Row
@@ -21,7 +22,6 @@ from stream.serve.definitions import default_key, fraction_of
 from stream.serve.ops.slices import Group, Sum, Sums
 from stream.settings import Settings
 
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 ENOUGH = {"ctr": 200, "bounce_rate": 200, "conversion_rate": 200, "fcr": 20}
 """How many a ratio must be made of before it is shown: fewer make it jump."""
 

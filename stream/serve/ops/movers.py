@@ -6,11 +6,12 @@ Ranked by z-score, so that size and certainty count together. Pure reading of th
 from dataclasses import dataclass
 
 from stream.core.catalogue import METRICS, SOURCES
+from stream.core.durations import HOUR_MS
 from stream.live.view import View
 from stream.serve.answers import time_or_null
 from stream.serve.ops import bodies
 from stream.serve.ops.board import BETTER, change_body
-from stream.serve.ops.comparison import HOUR_MS, Comparison, compare, yardstick
+from stream.serve.ops.comparison import Comparison, compare, yardstick
 from stream.serve.ops.slices import Slice, Sums
 from stream.serve.times import format_time
 from stream.settings import Settings

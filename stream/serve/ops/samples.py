@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stream.core.catalogue import SESSIONS, TICKETS, Source
+from stream.core.durations import MINUTE_MS
 from stream.live.vectors import Labels
 from stream.live.view import View
-from stream.serve.ops.slices import MINUTE_MS, Slice
+from stream.serve.ops.slices import Slice
 from stream.serve.ops.sparks import POINTS
 
 KEPT = POINTS + 2

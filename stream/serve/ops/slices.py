@@ -7,16 +7,16 @@ slice leaves it whole and says so.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from stream.core.buckets import WIDTH_MS, Size
+from stream.core.buckets import Size
 from stream.core.catalogue import LIVE, Metric, Source
 from stream.core.cells import Values
+from stream.core.durations import MINUTE_MS
 from stream.live.cover import Piece, cover
 from stream.live.vectors import Cell, Labels, Vector
 from stream.live.view import View
 
 Group = tuple[str, ...]
 """Values of the dimensions grouped by, in their order."""
-MINUTE_MS = WIDTH_MS[Size.M1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,15 @@ that long ago, for what is younger would look worse than it is.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stream.core.buckets import WIDTH_MS, Size
 from stream.core.catalogue import LIVE, TICKETS, Metric
+from stream.core.durations import DAY_MS, MINUTE_MS
 from stream.live.figures import Figures
 from stream.serve.definitions import default_fraction
-from stream.serve.ops.comparison import DAY_MS, ENOUGH, yardstick
+from stream.serve.ops.comparison import ENOUGH, yardstick
 from stream.serve.ops.slices import Sums
 from stream.settings import Settings
 
 POINTS = 60
-MINUTE_MS = WIDTH_MS[Size.M1]
 TRAIL_MS = 5 * MINUTE_MS
 TICKET_TRAIL_MS = DAY_MS
 """What each point sums: tickets are few, and their figures those of a day."""

@@ -2,13 +2,13 @@
 
 from stream.core.catalogue import METRICS, TICKETS
 from stream.core.cells import Values
+from stream.core.durations import DAY_MS
 from stream.live.backlog import Backlog
 from stream.live.figures import Figures
 from stream.live.query import Row
 from stream.serve.answers import time_or_null
 from stream.serve.definitions import default_fraction
 from stream.serve.ops import bodies
-from stream.serve.ops.comparison import DAY_MS
 from stream.serve.ops.slices import Sums
 from stream.settings import Settings
 
