@@ -30,6 +30,7 @@ class Floor:
         """Events, each recorded as it happens or at a given time; what became of them."""
         start = self.partition.position
         stamps = [event["timestamp"] if record_ms is None else record_ms for event in events]
+        stamps = record_ms if isinstance(record_ms, list) else stamps
         values = [to_value({"event_id": f"{start + i}", **e}) for i, e in enumerate(events)]
         end = start + len(events)
         batch = RecordBatch("tickets", 0, start, end, range(start, end), values, [], stamps)
@@ -299,6 +300,45 @@ def test_a_first_response_may_come_after_all_else_has_settled(restart):
     assert {at: cell["answered"] for at, cell in found.items()} == {Calendar().day(T0 + DAY)[0]: 1}
     assert next(iter(found.values()))["first_response_ms"] == DAY
     assert floor.sizes()[1] == 1
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_a_settled_ticket_has_passed_is_passed_within_a_batch_too(at_once):
+    floor = settled_floor()
+    at_ms = T0 + DAY
+    events = [
+        event("reopened", at_ms),
+        event("contact", at_ms + MINUTE, by="agent"),
+        event("opened", at_ms + DAY, ticket="other", team="clock"),  # it passes both
+        event("closed", at_ms + MINUTE - 1),
+    ]
+    stamps, size = [at_ms, at_ms + MINUTE, at_ms + DAY, at_ms + DAY], 4 if at_once else 1
+    for at in range(0, 4, size):
+        floor.feed(*events[at : at + size], record_ms=stamps[at : at + size])
+    assert floor.backlog() == {"red": (1, 0)}
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_contact_that_the_watermark_has_passed_without_an_opening_is_no_answer(restart):
+    """Each of several has its time; what is told later of the opening answers none of them."""
+    floor = Floor()
+    floor.feed(*(event("contact", T0 + n * MINUTE, by="agent") for n in range(2)))
+    floor.pass_to(T0 + 1)  # looks at it for the first of them
+    if restart:
+        floor.restart()
+    floor.pass_to(T0 + MINUTE + 1)
+    floor.feed(event("opened", T0 + MINUTE), record_ms=T0 + MINUTE + 1 + LATENESS)
+    assert not any("answered" in cell for cell in floor.cells().values())
+
+
+def test_how_far_tickets_are_final_follows_the_watermark_and_the_window():
+    floor = settled_floor()
+    through_ms = T0 + 2 * HOUR
+    assert floor.partition.settled_through() == {
+        "tickets": through_ms - WINDOW,
+        "resolution": through_ms - WINDOW,
+        "first_response": through_ms,
+    }
 
 
 @pytest.mark.parametrize("kind", ["reopened", "contact"])

@@ -139,7 +139,9 @@ def test_an_hour_of_less_does_not_replace_one_of_more() -> None:
     full = made([(CLICKS, 0, ("spring", "email", "A"), {0: 10, 1: 2})])
     less = made([(CLICKS, 0, ("spring", "email", "A"), {0: 9, 1: 2})])
     more = made([(CLICKS, 0, ("spring", "email", "A"), {0: 10, 1: 3})])
+    fewer_clicks = made([(CLICKS, 0, ("spring", "email", "A"), {0: 10, 1: 1})])
     assert is_poorer(less, full)
+    assert is_poorer(fewer_clicks, full)
     assert not is_poorer(more, full)
     assert not is_poorer(full, full)
 

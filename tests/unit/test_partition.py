@@ -576,6 +576,18 @@ def test_a_drain_holds_the_position_with_the_counts_and_then_nothing():
     assert partition.drain(0).entries == {}
 
 
+def test_what_became_of_all_records_is_summed_up_across_restarts():
+    partition, ledger = partition_of(), dict[bytes, bytes]()
+    for _ in range(2):
+        feed(partition, "clicks", click(T0, event_id="twice"), click(T0))
+        partition.fold(batch("clicks", [(T0, BAD), (T0, click(T0 + HOUR))], partition.position))
+        write(partition, ledger, 0)
+        partition = partition_of()
+        partition.load(ledger)
+    told: dict[str, int] = {Outcome.COUNTED: 3, Outcome.DUPLICATE: 1, Outcome.DEAD_LETTER: 4}
+    assert dict(partition.tally) == told | {Reason.MALFORMED: 2, Reason.FUTURE: 2}
+
+
 # --- ids -----------------------------------------------------------------------------------------
 
 
