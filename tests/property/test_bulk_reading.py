@@ -103,6 +103,7 @@ def all_in_bulk(reader, values):
         {"timestamp": "2025-06-01T10:00:00.123Z"},
         {"timestamp": "2025-06-01T10:00:00.123456+02:00"},
         {"timestamp": "2025-06-01t10:00:00.1z"},
+        {"campaign": "spring sale ~"},
         {"cost": 0.25},
         {"cost": "0.25"},
         {"cost": None, "channel": None},

@@ -175,6 +175,8 @@ def test_instants_are_written_no_finer_than_they_are(at_ms: int) -> None:
 def test_a_note_may_say_when() -> None:
     assert parse_note("mail sent@2026-03-01T09:00Z", 7) == Note(NINE, "mail sent")
     assert parse_note("mail sent", 7) == Note(7, "mail sent")
+    both = parse_note("write to ana@example.com@2026-03-01T09:00Z", 7)
+    assert both == Note(NINE, "write to ana@example.com")
     assert parse_note("write to ana@example.com", 7) == Note(7, "write to ana@example.com")
 
 

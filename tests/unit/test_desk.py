@@ -1,5 +1,7 @@
 """Tickets: the backlog, what settled ones come to, and what late events may still change."""
 
+from typing import Any
+
 import pytest
 
 from stream.core import desk, tickets
@@ -329,6 +331,30 @@ def test_a_contact_that_the_watermark_has_passed_without_an_opening_is_no_answer
     floor.pass_to(T0 + MINUTE + 1)
     floor.feed(event("opened", T0 + MINUTE), record_ms=T0 + MINUTE + 1 + LATENESS)
     assert not any("answered" in cell for cell in floor.cells().values())
+
+
+def test_at_the_watermark_a_contact_may_still_become_an_answer():
+    floor = Floor()
+    floor.feed(event("contact", T0, by="agent"), event("contact", T0 + 1, by="agent"))
+    floor.pass_to(T0 + 1)  # looks at it for the first of them
+    floor.feed(event("opened", T0 + 1), record_ms=T0 + 1 + LATENESS)
+    answered = [cell for (size, *_), cell in floor.cells().items() if size == Size.D1]
+    assert sum(cell.get("answered", 0) for cell in answered) == 1
+
+
+@pytest.mark.parametrize("which", [tickets.RESPONSE, tickets.FIRST, tickets.LATEST])
+def test_a_fact_settles_when_the_watermark_has_passed_it_and_not_at_it(which):
+    facts: Any = tuple((T0, 0, 5, -1) if n == which else None for n in range(3))
+    due_ms = T0 if which == tickets.RESPONSE else T0 + WINDOW
+    told: list[tickets.Step] = [
+        (T0 - 5, tickets.OPENED, 0, 1, None),
+        (T0, tickets.RESOLVED, 0, 0, None),
+    ]
+    ticket = tickets.Ticket(None, T0, T0, told)
+    assert tickets.settle(ticket, facts, due_ms, WINDOW) == facts
+    assert ticket.done == 0
+    assert tickets.settle(ticket, facts, due_ms + 1, WINDOW) == (None, None, None)
+    assert ticket.done == 1 << which
 
 
 def test_how_far_tickets_are_final_follows_the_watermark_and_the_window():

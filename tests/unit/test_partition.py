@@ -543,6 +543,18 @@ def test_sums_that_no_64_bits_hold_are_exact_and_stop_nothing():
 # --- the ledger ----------------------------------------------------------------------------------
 
 
+def test_a_ledger_is_named_once():
+    partition, ledger = partition_of(), dict[bytes, bytes]()
+    assert partition.name(b"first") == b"first"
+    assert partition.is_dirty
+    write(partition, ledger, 0)
+    assert partition.name(b"second") == b"first"
+    assert not partition.is_dirty
+    again = partition_of()
+    again.load(ledger)
+    assert again.name(b"third") == b"first"
+
+
 def test_an_empty_ledger_is_a_beginning():
     partition = partition_of()
     partition.load({})

@@ -26,6 +26,11 @@ def test_a_pseudonym_neither_holds_the_id_nor_tells_the_key():
     assert bytes.fromhex(ours.fingerprint) not in KEY
 
 
+@pytest.mark.parametrize("size", [16, 64])
+def test_a_key_may_have_16_to_64_bytes(size):
+    assert len(Pseudonyms(bytes(size)).of("v1")) == ID_BYTES
+
+
 @pytest.mark.parametrize("size", [0, 15, 65])
 def test_a_key_that_is_too_short_or_too_long_is_refused(size):
     with pytest.raises(ValueError, match=f"has {size}"):

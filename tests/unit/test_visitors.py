@@ -5,10 +5,13 @@ from random import Random
 import pytest
 
 from stream.core import session_counts, visitors
+from stream.core.buckets import Calendar
+from stream.core.records import Outcome
 from stream.core.rows import visit_of
 from stream.core.visitor_forms import split
 from stream.core.visitors import Visitors
-from tests.unit.test_partition import HOUR, MINUTE, T0, feed, page, partition_of
+from tests.support.play import cells
+from tests.unit.test_partition import HOUR, MINUTE, T0, batch, feed, page, partition_of
 
 UUID = "{:08x}-{:04x}-4000-8000-{:012x}"
 
@@ -79,6 +82,20 @@ def test_silence_that_runs_ahead_of_the_clock_puts_off_what_waits_for_the_clock(
     assert (timer_ms, marks, partition.sizes()["open"]) == (71 * MINUTE, 0, 0)
 
 
+@pytest.mark.usefixtures("_either_way")
+def test_at_the_watermark_an_event_may_still_come_before_an_end_of_its_instant():
+    partition, end_ms = partition_of("sessions"), T0 + 8 * MINUTE
+    feed(partition, "sessions", page(T0))
+    feed(partition, "sessions", page(end_ms, type="end"))
+    at_watermark(partition, end_ms)  # it is looked at for its first event
+    folded = partition.fold(batch("sessions", [(end_ms, page(end_ms))], partition.position))
+    assert folded.outcomes == {Outcome.COUNTED: 1}
+    at_watermark(partition, end_ms + 1)
+    partition.drain(0)
+    live = cells(partition, "sessions")[0][4, Calendar().day(T0)[0], ("(not set)",) * 3]
+    assert (live["duration_ms"], live["sessions"]) == (8 * MINUTE, 3)  # two are ghosts
+
+
 def orderly(chance, visitor, minute):
     """What a visitor of one session does, one thing after the other."""
     events, at_ms = [], T0 + minute * MINUTE
@@ -97,6 +114,20 @@ def orderly(chance, visitor, minute):
     if minute == 12 and visitor % 5:
         events[-1]["type"] = "end"
     return events
+
+
+def test_visitors_are_written_alike_however_they_were_played(monkeypatch):
+    chance, written = Random(6), []
+    events = [e for minute in (0, 2) for n in range(9) for e in orderly(chance, n, minute)[:5]]
+    for few in (1, 1_000):
+        monkeypatch.setattr(visitors, "FEW", few)
+        partition = partition_of("sessions")
+        for some in (events[:40], events[40:]):
+            feed(partition, "sessions", *sorted(some, key=lambda e: e["timestamp"]))
+        partition.drain(0)
+        written.append({k: raw for k, raw in partition.table.items() if k[:1] == b"i"})
+    assert written[0] == written[1]
+    assert len(written[0]) == 9
 
 
 def test_visitors_of_one_session_whose_events_come_in_order_are_played_together(monkeypatch):
