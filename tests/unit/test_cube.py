@@ -178,6 +178,35 @@ def test_totals_have_one_bucket_without_end_and_only_grow():
     assert rows(table) == {(Size.ALL, 0, label): ({0: 4}, {})}
 
 
+@pytest.mark.parametrize("roll_between", [False, True])
+def test_many_events_at_once_are_counted_as_one_by_one(roll_between):
+    slot, columns = NOW // 10_000, []
+    cube, table = cube_of()
+    labels = np.array([cube.label(X), cube.label(Y), cube.label(X), cube.label(X)])
+    slots = np.array([slot, slot, slot + 1, slot])
+    for fields, amounts, total in [
+        (np.array([0, 1, 0, 0]), None, True),
+        (2, np.array([1 << 62, -5, 7, 1 << 62]), True),
+        (3, None, False),
+    ]:
+        cube.tally(slots, labels, fields, amounts, total=total)
+        columns.append((fields, amounts, total))
+        if roll_between:
+            cube.roll(NOW)
+    cube.roll(NOW)
+    alone, other = cube_of()
+    assert [alone.label(names) for names in (X, Y)] == [0, 1]
+    for fields, amounts, total in columns:
+        for n, (at, label) in enumerate(zip(slots.tolist(), labels.tolist(), strict=True)):
+            field = fields if isinstance(fields, int) else int(fields[n])
+            values = {field: 1 if amounts is None else int(amounts[n])}
+            alone.live(at * 10_000, label, values)
+            if total:
+                alone.total(label, values)
+    alone.roll(NOW)
+    assert rows(table) == rows(other)
+
+
 def test_beyond_the_cap_label_sets_are_counted_as_other():
     cube, table = cube_of(max_labels=2)
     assert [cube.label(values) for values in (X, Y, Z, ("w",) * 3, Z, X)] == [0, 1, 2, 2, 2, 0]

@@ -262,6 +262,21 @@ def test_what_a_silence_settled_no_event_changes():
     assert reasons(folded) == [Reason.LATE, Reason.LATE]
 
 
+@pytest.mark.parametrize("few", [1, 1_000])
+@pytest.mark.parametrize("kind", ["page_view", "ping", "end"])
+@pytest.mark.parametrize("at_ms", [T0, T0 + 1, T0 + 30 * MINUTE])
+def test_from_its_first_to_its_last_instant_a_settled_session_is_closed(
+    kind, at_ms, few, monkeypatch
+):
+    monkeypatch.setattr(visitors, "FEW", few)
+    partition = partition_of("sessions", allowed_lateness_ms=2 * HOUR, dedupe_horizon_ms=3 * HOUR)
+    feed(partition, "sessions", page(T0))
+    record = T0 + 5 * HOUR, page(at_ms, type=kind)
+    assert reasons(partition.fold(batch("sessions", [record], 1))) == [Reason.LATE]
+    behind = T0 + 5 * HOUR, page(at_ms + 30 * MINUTE + 1, type=kind)
+    assert reasons(partition.fold(batch("sessions", [behind], 2))) == []
+
+
 def test_an_event_before_a_settled_session_is_late_only_if_it_would_have_begun_it():
     midnight_ms = Calendar().day(T0)[1]
     for split, dropped in ((False, [Reason.LATE]), (True, [])):
