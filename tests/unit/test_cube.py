@@ -1,5 +1,7 @@
 """The cube: roll-up into every size, retention, the cap of label sets, totals, expiry."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -180,17 +182,17 @@ def test_totals_have_one_bucket_without_end_and_only_grow():
 
 @pytest.mark.parametrize("roll_between", [False, True])
 def test_many_events_at_once_are_counted_as_one_by_one(roll_between):
-    slot, columns = NOW // 10_000, []
+    slot = NOW // 10_000
     cube, table = cube_of()
     labels = np.array([cube.label(X), cube.label(Y), cube.label(X), cube.label(X)])
     slots = np.array([slot, slot, slot + 1, slot])
-    for fields, amounts, total in [
+    columns: list[tuple[Any, Any, bool]] = [
         (np.array([0, 1, 0, 0]), None, True),
         (2, np.array([1 << 62, -5, 7, 1 << 62]), True),
         (3, None, False),
-    ]:
+    ]
+    for fields, amounts, total in columns:
         cube.tally(slots, labels, fields, amounts, total=total)
-        columns.append((fields, amounts, total))
         if roll_between:
             cube.roll(NOW)
     cube.roll(NOW)

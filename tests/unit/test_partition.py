@@ -9,6 +9,8 @@ import pytest
 
 from stream.core import visitors
 from stream.core.buckets import RETENTION_MS, Calendar, Size
+from stream.core.catalogue import SESSIONS
+from stream.core.cells import SPAN_LABEL, decode_cell, parse_cell_key
 from stream.core.partition import META, Partition
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import Outcome, Reason, RecordBatch
@@ -174,6 +176,29 @@ def test_a_late_event_may_come_again_mended():
     assert reasons(partition.fold(batch("sessions", [(T0, late)], 1))) == [Reason.LATE]
     again = partition.fold(batch("sessions", [(T0, {**late, "timestamp": T0})], 2))
     assert again.outcomes == {Outcome.COUNTED: 1}
+
+
+@pytest.mark.parametrize("few", [1, 1_000])
+def test_what_is_left_out_of_a_figure_is_counted_beside_it(few, monkeypatch):
+    monkeypatch.setattr(visitors, "FEW", few)
+    partition, fates = partition_of("sessions"), dict[tuple[str, str], dict[int, int]]()
+    feed(partition, "sessions", page(T0, event_id="a", campaign="x"))
+    again = page(T0 + 1, event_id="a", campaign="x")
+    before, after = page(T0 - 1, campaign="x"), page(T0 + 2, campaign="x")
+    late = page(T0, "late", campaign="y")
+    ahead = page(T0 + HOUR // 4, "other")  # the horizon passes the others, their session is open
+    feed(partition, "sessions", again, ahead, again, late, before, after)
+    partition.drain(0)
+    index = {number: name for name, number in SESSIONS.index.items() if name in SESSIONS.fates}
+    for key, raw in partition.table.items():
+        if key[:1] == b"c" and parse_cell_key(key)[2] != SPAN_LABEL:
+            size, _, label = parse_cell_key(key)
+            for number, n in decode_cell(raw)[0].items():
+                if number in index:
+                    campaign = partition.cube.names(label)[0]
+                    fates.setdefault((index[number], campaign), {})[size] = n
+    expected = {("duplicates", "x"): 1, ("late", "x"): 1, ("late", "y"): 1, ("unchecked", "x"): 2}
+    assert fates == {fate: dict.fromkeys(range(1, 5), n) for fate, n in expected.items()}
 
 
 def test_a_duplicate_is_a_duplicate_before_it_is_late():
