@@ -84,7 +84,7 @@ def test_what_is_written_is_read(found: Any) -> None:
     hour = made(found)
     read = decode_hour(SPRING, 3, encode_hour(hour))
     assert encode_hour(read) == encode_hour(hour)
-    assert (read.launch, read.number) == (SPRING, 3)
+    assert (read.launch, read.number) == (hour.launch, hour.number) == (SPRING, 3)
     sums = [
         sum(
             values.get("impressions", 0)
@@ -145,13 +145,12 @@ def test_beyond_the_cap_the_smallest_label_sets_are_other() -> None:
     many = [(CLICKS, 0, ("spring", f"c{n:03}", "A"), {0: n + 1}) for n in range(LABELS_MAX + 7)]
     many += [
         (CLICKS, 0, ("spring", "c000", "A"), {1: 500}),
-        (CLICKS, 0, ("spring", "z", "A"), {0: 8}),
+        (CLICKS, 0, ("spring", "z", "A"), {1: 9}),
     ]
     slot = made(many).slots["clicks"][0]
     assert len(slot) == LABELS_MAX + 1
-    smallest = [2, 3, 4, 5, 6, 7, 8, 8]  # of two that are as large, the later in the alphabet
-    assert slot[OTHER, OTHER] == {"impressions": sum(smallest)}
-    assert (("c007", "A") in slot, ("z", "A") in slot) == (False, False)
+    assert slot[OTHER, OTHER] == {"impressions": sum(range(2, 9)), "clicks": 9}
+    assert ("c008", "A") in slot, "of two that are as large, the first in the alphabet"
 
 
 def test_an_hour_of_less_does_not_replace_one_of_more() -> None:
@@ -161,6 +160,9 @@ def test_an_hour_of_less_does_not_replace_one_of_more() -> None:
     fewer_clicks = made([(CLICKS, 0, ("spring", "email", "A"), {0: 10, 1: 1})])
     assert is_poorer(less, full)
     assert is_poorer(fewer_clicks, full)
+    without_clicks = made([(CLICKS, 0, ("spring", "email", "A"), {0: 12})])
+    assert not is_poorer(full, without_clicks)
+    assert not is_poorer(without_clicks, full)
     assert not is_poorer(more, full)
     assert not is_poorer(full, full)
 

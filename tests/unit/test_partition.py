@@ -161,6 +161,18 @@ def test_a_session_event_behind_the_watermark_is_late_unless_a_session_is_open_a
     assert "s behind the clock" in folded.drops[0].detail
 
 
+@pytest.mark.parametrize(("more_ms", "dropped"), [(0, []), (1, [Reason.LATE])])
+@pytest.mark.parametrize("few", [1, 1_000])
+def test_a_session_is_open_until_the_watermark_has_passed_the_last_that_could_join(
+    more_ms, dropped, few, monkeypatch
+):
+    monkeypatch.setattr(visitors, "FEW", few)
+    partition = partition_of("sessions")
+    feed(partition, "sessions", page(T0), page(T0 + 40 * MINUTE + more_ms, "other"))
+    record = T0 + 40 * MINUTE + more_ms, page(T0 + MINUTE)
+    assert reasons(partition.fold(batch("sessions", [record], 2))) == dropped
+
+
 def test_at_the_watermark_nothing_is_late():
     partition = partition_of("sessions")
     feed(partition, "sessions", page(T0))

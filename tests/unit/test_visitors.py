@@ -40,13 +40,14 @@ def form_of(partition):
 
 
 @pytest.mark.usefixtures("_either_way")
-def test_a_visitor_is_looked_at_when_its_events_are_let_go_and_when_it_is_over():
-    partition = partition_of("sessions")
-    feed(partition, "sessions", page(T0), page(T0 + MINUTE))
+@pytest.mark.parametrize("before", [[], [T0]])
+def test_a_visitor_is_looked_at_when_its_events_are_let_go_and_when_it_is_over(before):
+    partition, count = partition_of("sessions"), len(before) + 1
+    feed(partition, "sessions", *map(page, before), page(T0 + MINUTE))
     at_watermark(partition, T0)
-    assert form_of(partition)[:2] == (6 * MINUTE, 2)  # when the last is half a lateness behind
+    assert form_of(partition)[:2] == (6 * MINUTE, count)  # when the last is half a lateness behind
     at_watermark(partition, T0 + 6 * MINUTE)
-    assert form_of(partition)[:2] == (6 * MINUTE, 2)
+    assert form_of(partition)[:2] == (6 * MINUTE, count)
     at_watermark(partition, T0 + 6 * MINUTE + 1_000)
     timer_ms, marks, size = form_of(partition)
     assert (timer_ms, marks) == (31 * MINUTE, 0)
@@ -94,6 +95,23 @@ def test_at_the_watermark_an_event_may_still_come_before_an_end_of_its_instant()
     partition.drain(0)
     live = cells(partition, "sessions")[0][4, Calendar().day(T0)[0], ("(not set)",) * 3]
     assert (live["duration_ms"], live["sessions"]) == (8 * MINUTE, 3)  # two are ghosts
+
+
+@pytest.mark.usefixtures("_either_way")
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_at_the_watermark_an_event_may_still_come_before_the_first_one(cut):
+    partition, events = partition_of("sessions"), []
+    for at_ms, number, campaign in [(0, "b", "x"), (10, "c", None), (0, "a", "y")]:
+        one = page(T0 + at_ms * MINUTE, event_id=number)
+        events.append((one["timestamp"], one | ({"campaign": campaign} if campaign else {})))
+    events[2] = events[1][0], events[2][1]  # the watermark stands at the first one then
+    for some in (events[:cut], events[cut:]):
+        if some:
+            partition.fold(batch("sessions", some, partition.position))
+    partition.drain(0)
+    live, _ = cells(partition, "sessions")
+    named = {labels[0]: c["page_views"] for (size, _, labels), c in live.items() if size == 4}
+    assert named == {"y": 3}
 
 
 def orderly(chance, visitor, minute):
