@@ -59,6 +59,16 @@ def test_a_visitor_is_looked_at_when_its_events_are_let_go_and_when_it_is_over(b
 
 
 @pytest.mark.usefixtures("_either_way")
+def test_a_look_that_comes_too_early_for_an_event_is_followed_by_another():
+    partition = partition_of("sessions")
+    feed(partition, "sessions", page(T0))
+    feed(partition, "sessions", page(T0 + 11 * MINUTE, "other", session_id="other"))
+    feed(partition, "sessions", page(T0 + 8 * MINUTE))  # the first one is behind the watermark
+    at_watermark(partition, T0 + 6 * MINUTE)
+    assert form_of(partition)[:2] == (13 * MINUTE, 1)
+
+
+@pytest.mark.usefixtures("_either_way")
 def test_a_full_session_that_is_over_is_kept_until_its_silence_would_have_ended_it():
     partition = partition_of("sessions", session_max_interactions=2)
     feed(partition, "sessions", page(T0), page(T0 + MINUTE))
