@@ -38,10 +38,9 @@ class Names:
 
     def labels(self, codes: Codes, cube: Cube) -> Labels:
         """The label ids of events; new ones are admitted in their order."""
+        new = codes[self._labels[codes] == _NO_LABEL]
+        for code in dict.fromkeys(new.tolist()):
+            names = tuple(name or NOT_SET for name in self._names[code])
+            self._labels[code] = cube.label(names)
         found: Labels = self._labels[codes]
-        if found.min(initial=0) == _NO_LABEL:
-            for code in dict.fromkeys(codes[found == _NO_LABEL].tolist()):
-                names = tuple(name or NOT_SET for name in self._names[code])
-                self._labels[code] = cube.label(names)
-            found = self._labels[codes]
         return found

@@ -15,7 +15,7 @@ from stream.core.visitor import absorb, current, forget
 from stream.core.visitor_forms import decode
 from tests import strategies as worlds
 from tests.property.test_guard_laws import narrow
-from tests.property.test_partition_laws import core_rules
+from tests.property.test_partition_laws import check, core_rules
 from tests.reference.model import next_day_start
 from tests.support.play import PSEUDONYMS, batch_of, cells, play, write
 
@@ -120,3 +120,23 @@ def test_a_crowd_comes_to_what_its_visitors_come_to_one_by_one(data):
             twins.do(wait)
             twins.do(lambda partition, part=records: partition.fold(batch_of("sessions", part)))
         twins.do(lambda partition: partition.pass_time(partition.record_ms + 10**9))
+
+
+@given(worlds.rules(), st.integers(0, 1 << 32).map(random.Random))
+def test_long_walks_of_many_visitors_are_what_the_reference_says(plain, chance):
+    """Nobody comes later than is allowed; batches and restarts fall anywhere."""
+    late_ms = plain.allowed_lateness_ms
+    delays = [0] * 8 + [1, late_ms - 1, late_ms]
+    events = [event for _ in range(chance.randint(1, 3)) for event in walks(chance, plain)]
+    for number, event in enumerate(events):
+        event["event_id"] += f"-{number}"
+    due = [(event["timestamp"] + chance.choice(delays), chance.random()) for event in events]
+    ordered = [event for _, event in sorted(zip(due, events, strict=True), key=lambda at: at[0])]
+    log = worlds.to_records("sessions", worlds._log(ordered, 0))
+    cuts = sorted(chance.sample(range(1, len(log)), min(len(log) - 1, chance.choice([0, 3, 9]))))
+    batches = [log[a:b] for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True)]
+    restarts = frozenset(n for n in range(len(batches)) if chance.random() < 0.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(visitors, "FEW", chance.choice([1, 4, 10**9]))
+        drain_each = chance.random() < 0.5
+        check("sessions", plain, log, batches, drain_each=drain_each, restart_after=restarts)

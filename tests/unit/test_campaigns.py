@@ -27,7 +27,11 @@ from stream.core.campaigns import (
 
 NINE = 1_772_355_600_000  # 2026-03-01T09:00Z
 texts = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40)
-instants = st.integers(0, 4_000_000_000_000)
+instants = st.builds(
+    lambda unit, number: number // unit * unit,
+    st.sampled_from([1, 1_000, 60_000]),
+    st.integers(0, 4_000_000_000_000),
+)
 targets = st.builds(
     Target,
     measure=st.sampled_from(MEASURES),
@@ -162,12 +166,17 @@ def test_instants_may_leave_out_the_seconds(text: str, at_ms: int) -> None:
 
 @given(instants)
 def test_instants_are_written_no_finer_than_they_are(at_ms: int) -> None:
-    assert parse_instant(format_instant(at_ms)) == at_ms
+    text = format_instant(at_ms)
+    assert parse_instant(text) == at_ms
+    finest = 2 if at_ms % 1_000 else 1 if at_ms % 60_000 else 0
+    assert text.count(".") + text.count(":") - 1 == finest
 
 
 def test_a_note_may_say_when() -> None:
     assert parse_note("mail sent@2026-03-01T09:00Z", 7) == Note(NINE, "mail sent")
     assert parse_note("mail sent", 7) == Note(7, "mail sent")
+    both = parse_note("write to ana@example.com@2026-03-01T09:00Z", 7)
+    assert both == Note(NINE, "write to ana@example.com")
     assert parse_note("write to ana@example.com", 7) == Note(7, "write to ana@example.com")
 
 

@@ -14,6 +14,7 @@ from stream.core.catalogue import (
     Fraction,
     Metric,
     Unit,
+    _fcr,
     conditions_of,
     fcr_key,
 )
@@ -92,6 +93,9 @@ def test_fcr_adds_the_cells_in_which_all_its_conditions_hold():
     )
     every = fcr_key(FCR_CONDITIONS)
     assert definitions[every].numerator == ("first_contact_111",)
+    assert _fcr(FCR_CONDITIONS) == Fraction(("first_contact_111",), ("resolved",))
+    assert _fcr(("single_contact",)) == definitions["single_contact"]
+    assert _fcr(()) == definitions["none"]
 
 
 @pytest.mark.parametrize(

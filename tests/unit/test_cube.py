@@ -1,5 +1,7 @@
 """The cube: roll-up into every size, retention, the cap of label sets, totals, expiry."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -176,6 +178,35 @@ def test_totals_have_one_bucket_without_end_and_only_grow():
         cube.total(label, {0: 2})
         cube.roll(at_ms)
     assert rows(table) == {(Size.ALL, 0, label): ({0: 4}, {})}
+
+
+@pytest.mark.parametrize("roll_between", [False, True])
+def test_many_events_at_once_are_counted_as_one_by_one(roll_between):
+    slot = NOW // 10_000
+    cube, table = cube_of()
+    labels = np.array([cube.label(X), cube.label(Y), cube.label(X), cube.label(X)])
+    slots = np.array([slot, slot, slot + 1, slot])
+    columns: list[tuple[Any, Any, bool]] = [
+        (np.array([0, 1, 0, 0]), None, True),
+        (2, np.array([1 << 62, -5, 7, 1 << 62]), True),
+        (3, None, False),
+    ]
+    for fields, amounts, total in columns:
+        cube.tally(slots, labels, fields, amounts, total=total)
+        if roll_between:
+            cube.roll(NOW)
+    cube.roll(NOW)
+    alone, other = cube_of()
+    assert [alone.label(names) for names in (X, Y)] == [0, 1]
+    for fields, amounts, total in columns:
+        for n, (at, label) in enumerate(zip(slots.tolist(), labels.tolist(), strict=True)):
+            field = fields if isinstance(fields, int) else int(fields[n])
+            values = {field: 1 if amounts is None else int(amounts[n])}
+            alone.live(at * 10_000, label, values)
+            if total:
+                alone.total(label, values)
+    alone.roll(NOW)
+    assert rows(table) == rows(other)
 
 
 def test_beyond_the_cap_label_sets_are_counted_as_other():

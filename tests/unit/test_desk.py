@@ -1,5 +1,7 @@
 """Tickets: the backlog, what settled ones come to, and what late events may still change."""
 
+from typing import Any
+
 import pytest
 
 from stream.core import desk, tickets
@@ -30,6 +32,7 @@ class Floor:
         """Events, each recorded as it happens or at a given time; what became of them."""
         start = self.partition.position
         stamps = [event["timestamp"] if record_ms is None else record_ms for event in events]
+        stamps = record_ms if isinstance(record_ms, list) else stamps
         values = [to_value({"event_id": f"{start + i}", **e}) for i, e in enumerate(events)]
         end = start + len(events)
         batch = RecordBatch("tickets", 0, start, end, range(start, end), values, [], stamps)
@@ -299,6 +302,69 @@ def test_a_first_response_may_come_after_all_else_has_settled(restart):
     assert {at: cell["answered"] for at, cell in found.items()} == {Calendar().day(T0 + DAY)[0]: 1}
     assert next(iter(found.values()))["first_response_ms"] == DAY
     assert floor.sizes()[1] == 1
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_a_settled_ticket_has_passed_is_passed_within_a_batch_too(at_once):
+    floor = settled_floor()
+    at_ms = T0 + DAY
+    events = [
+        event("reopened", at_ms),
+        event("contact", at_ms + MINUTE, by="agent"),
+        event("opened", at_ms + DAY, ticket="other", team="clock"),  # it passes both
+        event("closed", at_ms + MINUTE - 1),
+    ]
+    stamps, size = [at_ms, at_ms + MINUTE, at_ms + DAY, at_ms + DAY], 4 if at_once else 1
+    for at in range(0, 4, size):
+        floor.feed(*events[at : at + size], record_ms=stamps[at : at + size])
+    assert floor.backlog() == {"red": (1, 0)}
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_contact_that_the_watermark_has_passed_without_an_opening_is_no_answer(restart):
+    """Each of several has its time; what is told later of the opening answers none of them."""
+    floor = Floor()
+    floor.feed(*(event("contact", T0 + n * MINUTE, by="agent") for n in range(2)))
+    floor.pass_to(T0 + 1)  # looks at it for the first of them
+    if restart:
+        floor.restart()
+    floor.pass_to(T0 + MINUTE + 1)
+    floor.feed(event("opened", T0 + MINUTE), record_ms=T0 + MINUTE + 1 + LATENESS)
+    assert not any("answered" in cell for cell in floor.cells().values())
+
+
+def test_at_the_watermark_a_contact_may_still_become_an_answer():
+    floor = Floor()
+    floor.feed(event("contact", T0, by="agent"), event("contact", T0 + 1, by="agent"))
+    floor.pass_to(T0 + 1)  # looks at it for the first of them
+    floor.feed(event("opened", T0 + 1), record_ms=T0 + 1 + LATENESS)
+    answered = [cell for (size, *_), cell in floor.cells().items() if size == Size.D1]
+    assert sum(cell.get("answered", 0) for cell in answered) == 1
+
+
+@pytest.mark.parametrize("which", [tickets.RESPONSE, tickets.FIRST, tickets.LATEST])
+def test_a_fact_settles_when_the_watermark_has_passed_it_and_not_at_it(which):
+    facts: Any = tuple((T0, 0, 5, -1) if n == which else None for n in range(3))
+    due_ms = T0 if which == tickets.RESPONSE else T0 + WINDOW
+    told: list[tickets.Step] = [
+        (T0 - 5, tickets.OPENED, 0, 1, None),
+        (T0, tickets.RESOLVED, 0, 0, None),
+    ]
+    ticket = tickets.Ticket(None, T0, T0, told)
+    assert tickets.settle(ticket, facts, due_ms, WINDOW) == facts
+    assert ticket.done == 0
+    assert tickets.settle(ticket, facts, due_ms + 1, WINDOW) == (None, None, None)
+    assert ticket.done == 1 << which
+
+
+def test_how_far_tickets_are_final_follows_the_watermark_and_the_window():
+    floor = settled_floor()
+    through_ms = T0 + 2 * HOUR
+    assert floor.partition.settled_through() == {
+        "tickets": through_ms - WINDOW,
+        "resolution": through_ms - WINDOW,
+        "first_response": through_ms,
+    }
 
 
 @pytest.mark.parametrize("kind", ["reopened", "contact"])

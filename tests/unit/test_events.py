@@ -314,11 +314,48 @@ def test_numbers_too_large_for_anything_are_invalid_money(text):
     assert refused(raw(f'"cost":{text}'), "cost")
 
 
+@pytest.mark.parametrize("topic", TOPICS)
+def test_events_in_plain_text_are_decoded_at_once(topic):
+    more = {"clicks": '"cost":"0.5"', "sessions": '"value":1', "tickets": '"opened_at":"x"'}[topic]
+    sound = json.dumps(SOUND[topic]).encode()
+    plain = [sound] * 9 + [sound[:-1] + b"," + more.encode() + b"}"]
+    decoder = EventDecoder(topic)
+    assert decoder._decode_plain(plain) == [decoder.decode(value) for value in plain]
+    assert decoder._decode_plain([*plain, b"{"]) is None
+
+
 def test_a_reason_is_no_longer_than_200_characters():
     found = decode("clicks", type="x" * 300)
     assert reason(found) == UNKNOWN
     assert len(detail(found)) == 200
     assert detail(found).endswith("x…")
+
+
+SAID = [
+    (None, "the record has no value"),
+    (b" " * (MAX_BYTES + 1), "65537 bytes, at most 65536 are taken"),
+    (b'{"a":' * 10_000, "nested too deeply"),
+    (b"{", "no UTF-8 JSON object: Input data was truncated"),
+    (b"[]", "JSON, but not an object"),
+    (b'{"type":1}', "type: missing or not a string"),
+    (b'{"type":"no"}', "type: 'no' is none of this topic's"),
+    (b'{"type":"click"}', "event_id: missing"),
+    ({"campaign": 7}, "campaign: Expected `str | null`, got `int`"),
+    ({"campaign": "\0"}, "campaign: has a control character"),
+    ({"cost": "1e13"}, "cost: an amount of money is a finite number of at most 10^12"),
+    ({"timestamp": 10**15}, "timestamp: outside the years 1 to 9999"),
+    ({"timestamp": "0001-01-01T00:00:00+01:00"}, "timestamp: outside the years 1 to 9999"),
+    ({"timestamp": "x"}, "timestamp: neither epoch milliseconds nor RFC 3339 with a zone"),
+    ({"timestamp": "2025-02-29T00:00:00Z"}, "timestamp: no such date or time"),
+]
+
+
+@pytest.mark.parametrize(("given_as", "said"), SAID, ids=numbered())
+def test_a_producer_is_told_in_a_few_words_what_is_wrong(given_as, said):
+    if isinstance(given_as, dict):
+        assert detail(decode("clicks", **given_as)) == said
+    else:
+        assert detail(EventDecoder("clicks").decode(given_as)) == said
 
 
 @given(st.decimals(-(10**12), 10**12, places=6))

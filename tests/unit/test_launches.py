@@ -1,7 +1,9 @@
 """Where a launch begins, and the records that keep its first week."""
 
+import zlib
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,7 +84,7 @@ def test_what_is_written_is_read(found: Any) -> None:
     hour = made(found)
     read = decode_hour(SPRING, 3, encode_hour(hour))
     assert encode_hour(read) == encode_hour(hour)
-    assert (read.launch, read.number) == (SPRING, 3)
+    assert (read.launch, read.number) == (hour.launch, hour.number) == (SPRING, 3)
     sums = [
         sum(
             values.get("impressions", 0)
@@ -109,7 +111,16 @@ def test_foreign_keys_are_refused(raw: bytes) -> None:
         decode_key(raw)
 
 
-@pytest.mark.parametrize("raw", [b"", b"\x00", b"x\x9c", encode_head(Head(SPRING, 1))])
+TORN = [1, [["email", "A"]], {"clicks": [["impressions"], [[[0]]]]}]  # a row without its number
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(b"", b"\x00", b"x\x9c", encode_head(Head(SPRING, 1))),
+        zlib.compress(msgspec.msgpack.encode(TORN)),
+    ],
+)
 def test_foreign_values_are_refused(raw: bytes) -> None:
     with pytest.raises(ValueError):
         decode_hour(SPRING, 0, raw)
@@ -123,23 +134,35 @@ def test_slots_are_ten_minutes_from_the_launch() -> None:
 
 
 def test_fates_and_sums_of_all_time_are_not_kept() -> None:
-    duplicates = CLICKS.index["duplicates"]
-    hour = made([(CLICKS, 0, ("spring", "email", "A"), {0: 1, duplicates: 5})])
-    assert hour.slots["clicks"][0]["email", "A"] == {"impressions": 1}
+    for source in (CLICKS, SESSIONS):
+        others = dict.fromkeys(range(len(source.fields), len(source.index)), 5)
+        assert "duplicates" in [name for name, i in source.index.items() if i in others]
+        hour = made([(source, 0, ("spring", "email", "A"), {0: 1, **others})])
+        assert hour.slots[source.topic][0]["email", "A"] == {source.fields[0]: 1}
 
 
 def test_beyond_the_cap_the_smallest_label_sets_are_other() -> None:
-    many = [(CLICKS, 0, ("spring", f"c{n:03}", "A"), {0: 1000 - n}) for n in range(LABELS_MAX + 7)]
+    many = [(CLICKS, 0, ("spring", f"c{n:03}", "A"), {0: n + 1}) for n in range(LABELS_MAX + 7)]
+    many += [
+        (CLICKS, 0, ("spring", "c000", "A"), {1: 500}),
+        (CLICKS, 0, ("spring", "z", "A"), {1: 9}),
+    ]
     slot = made(many).slots["clicks"][0]
     assert len(slot) == LABELS_MAX + 1
-    assert slot[OTHER, OTHER] == {"impressions": sum(1000 - LABELS_MAX - n for n in range(7))}
+    assert slot[OTHER, OTHER] == {"impressions": sum(range(2, 9)), "clicks": 9}
+    assert ("c008", "A") in slot, "of two that are as large, the first in the alphabet"
 
 
 def test_an_hour_of_less_does_not_replace_one_of_more() -> None:
     full = made([(CLICKS, 0, ("spring", "email", "A"), {0: 10, 1: 2})])
     less = made([(CLICKS, 0, ("spring", "email", "A"), {0: 9, 1: 2})])
     more = made([(CLICKS, 0, ("spring", "email", "A"), {0: 10, 1: 3})])
+    fewer_clicks = made([(CLICKS, 0, ("spring", "email", "A"), {0: 10, 1: 1})])
     assert is_poorer(less, full)
+    assert is_poorer(fewer_clicks, full)
+    without_clicks = made([(CLICKS, 0, ("spring", "email", "A"), {0: 12})])
+    assert not is_poorer(full, without_clicks)
+    assert not is_poorer(without_clicks, full)
     assert not is_poorer(more, full)
     assert not is_poorer(full, full)
 

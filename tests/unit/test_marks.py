@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.core.arrivals import sealing
 from stream.core.marks import KINDS, Mark, pack, pack_plain, unpack
@@ -59,6 +61,31 @@ def test_many_records_at_once_are_those_one_by_one_unless_they_are_rare(event_id
         if not is_rare[n]:
             assert records[n] == pack([one], LABEL, SESSION, SEAL)
     assert is_rare.all() == (event_ids == IDS)
+
+
+@st.composite
+def alike(draw):
+    """Event ids of one length, with a character here and there that is none of a UUID's."""
+    usual, found = draw(st.sampled_from([UUID, IDS[2]])), []
+    for _ in range(draw(st.integers(1, 4))):
+        place, other = draw(st.integers(0, len(usual) - 1)), draw(st.sampled_from("0a-gA/:`ü"))
+        found.append(draw(st.sampled_from([usual, usual[:place] + other + usual[place + 1 :]])))
+    return found
+
+
+@given(alike())
+def test_of_ids_that_are_alike_those_are_rare_that_are_none_of_a_uuid(event_ids):
+    at_ms, kinds = np.arange(len(event_ids)) + AT_MS, np.arange(len(event_ids)) % 5
+    blank = bytes(16)
+    records, is_rare = pack_plain(
+        event_ids, at_ms, kinds, lambda: b"".join(SEAL(blank, at) for at in at_ms.tolist())
+    )
+    for n, event_id in enumerate(event_ids):
+        one = mark(event_id, at_ms=int(at_ms[n]), kind=int(kinds[n]))
+        if is_rare[n]:
+            assert event_id not in (UUID, IDS[2]) or not "".join(event_ids).isascii()
+        else:
+            assert unpack(records[n], LABEL, SESSION, SEAL) == [one]
 
 
 def test_a_seal_opens_under_its_key_for_its_visitor_and_instant_only():

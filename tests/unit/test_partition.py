@@ -9,6 +9,8 @@ import pytest
 
 from stream.core import visitors
 from stream.core.buckets import RETENTION_MS, Calendar, Size
+from stream.core.catalogue import SESSIONS
+from stream.core.cells import SPAN_LABEL, decode_cell, parse_cell_key
 from stream.core.partition import META, Partition
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import Outcome, Reason, RecordBatch
@@ -159,6 +161,18 @@ def test_a_session_event_behind_the_watermark_is_late_unless_a_session_is_open_a
     assert "s behind the clock" in folded.drops[0].detail
 
 
+@pytest.mark.parametrize(("more_ms", "dropped"), [(0, []), (1, [Reason.LATE])])
+@pytest.mark.parametrize("few", [1, 1_000])
+def test_a_session_is_open_until_the_watermark_has_passed_the_last_that_could_join(
+    more_ms, dropped, few, monkeypatch
+):
+    monkeypatch.setattr(visitors, "FEW", few)
+    partition = partition_of("sessions")
+    feed(partition, "sessions", page(T0), page(T0 + 40 * MINUTE + more_ms, "other"))
+    record = T0 + 40 * MINUTE + more_ms, page(T0 + MINUTE)
+    assert reasons(partition.fold(batch("sessions", [record], 2))) == dropped
+
+
 def test_at_the_watermark_nothing_is_late():
     partition = partition_of("sessions")
     feed(partition, "sessions", page(T0))
@@ -174,6 +188,29 @@ def test_a_late_event_may_come_again_mended():
     assert reasons(partition.fold(batch("sessions", [(T0, late)], 1))) == [Reason.LATE]
     again = partition.fold(batch("sessions", [(T0, {**late, "timestamp": T0})], 2))
     assert again.outcomes == {Outcome.COUNTED: 1}
+
+
+@pytest.mark.parametrize("few", [1, 1_000])
+def test_what_is_left_out_of_a_figure_is_counted_beside_it(few, monkeypatch):
+    monkeypatch.setattr(visitors, "FEW", few)
+    partition, fates = partition_of("sessions"), dict[tuple[str, str], dict[int, int]]()
+    feed(partition, "sessions", page(T0, event_id="a", campaign="x"))
+    again = page(T0 + 1, event_id="a", campaign="x")
+    before, after = page(T0 - 1, campaign="x"), page(T0 + 2, campaign="x")
+    late = page(T0, "late", campaign="y")
+    ahead = page(T0 + HOUR // 4, "other")  # the horizon passes the others, their session is open
+    feed(partition, "sessions", again, ahead, again, late, before, after)
+    partition.drain(0)
+    index = {number: name for name, number in SESSIONS.index.items() if name in SESSIONS.fates}
+    for key, raw in partition.table.items():
+        if key[:1] == b"c" and parse_cell_key(key)[2] != SPAN_LABEL:
+            size, _, label = parse_cell_key(key)
+            for number, n in decode_cell(raw)[0].items():
+                if number in index:
+                    campaign = partition.cube.names(label)[0]
+                    fates.setdefault((index[number], campaign), {})[size] = n
+    expected = {("duplicates", "x"): 1, ("late", "x"): 1, ("late", "y"): 1, ("unchecked", "x"): 2}
+    assert fates == {fate: dict.fromkeys(range(1, 5), n) for fate, n in expected.items()}
 
 
 def test_a_duplicate_is_a_duplicate_before_it_is_late():
@@ -260,6 +297,21 @@ def test_what_a_silence_settled_no_event_changes():
     folded = partition.fold(batch("sessions", [(now_ms, event) for event in back], 1))
     assert [drop.offset for drop in folded.drops] == [1, 2]
     assert reasons(folded) == [Reason.LATE, Reason.LATE]
+
+
+@pytest.mark.parametrize("few", [1, 1_000])
+@pytest.mark.parametrize("kind", ["page_view", "ping", "end"])
+@pytest.mark.parametrize("at_ms", [T0, T0 + 1, T0 + 30 * MINUTE])
+def test_from_its_first_to_its_last_instant_a_settled_session_is_closed(
+    kind, at_ms, few, monkeypatch
+):
+    monkeypatch.setattr(visitors, "FEW", few)
+    partition = partition_of("sessions", allowed_lateness_ms=2 * HOUR, dedupe_horizon_ms=3 * HOUR)
+    feed(partition, "sessions", page(T0))
+    record = T0 + 5 * HOUR, page(at_ms, type=kind)
+    assert reasons(partition.fold(batch("sessions", [record], 1))) == [Reason.LATE]
+    behind = T0 + 5 * HOUR, page(at_ms + 30 * MINUTE + 1, type=kind)
+    assert reasons(partition.fold(batch("sessions", [behind], 2))) == []
 
 
 def test_an_event_before_a_settled_session_is_late_only_if_it_would_have_begun_it():
@@ -543,6 +595,18 @@ def test_sums_that_no_64_bits_hold_are_exact_and_stop_nothing():
 # --- the ledger ----------------------------------------------------------------------------------
 
 
+def test_a_ledger_is_named_once():
+    partition, ledger = partition_of(), dict[bytes, bytes]()
+    assert partition.name(b"first") == b"first"
+    assert partition.is_dirty
+    write(partition, ledger, 0)
+    assert partition.name(b"second") == b"first"
+    assert not partition.is_dirty
+    again = partition_of()
+    again.load(ledger)
+    assert again.name(b"third") == b"first"
+
+
 def test_an_empty_ledger_is_a_beginning():
     partition = partition_of()
     partition.load({})
@@ -574,6 +638,18 @@ def test_a_drain_holds_the_position_with_the_counts_and_then_nothing():
     assert kinds == {b"m": 1, b"l": 1, b"c": 10, b"d": 1}  # a cell and a span of each size
     assert not partition.is_dirty
     assert partition.drain(0).entries == {}
+
+
+def test_what_became_of_all_records_is_summed_up_across_restarts():
+    partition, ledger = partition_of(), dict[bytes, bytes]()
+    for _ in range(2):
+        feed(partition, "clicks", click(T0, event_id="twice"), click(T0))
+        partition.fold(batch("clicks", [(T0, BAD), (T0, click(T0 + HOUR))], partition.position))
+        write(partition, ledger, 0)
+        partition = partition_of()
+        partition.load(ledger)
+    told: dict[str, int] = {Outcome.COUNTED: 3, Outcome.DUPLICATE: 1, Outcome.DEAD_LETTER: 4}
+    assert dict(partition.tally) == told | {Reason.MALFORMED: 2, Reason.FUTURE: 2}
 
 
 # --- ids -----------------------------------------------------------------------------------------

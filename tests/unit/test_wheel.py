@@ -47,6 +47,16 @@ def test_keys_of_one_second_wait_for_their_millisecond():
     assert clock.pop(1_701) == [b"c", b"b"]
 
 
+def test_what_is_added_to_the_second_that_was_reached_comes_in_its_order():
+    clock = Clockwork()
+    clock.add(b"b", 1_700)
+    assert clock.pop(1_500) == []
+    clock.add(b"c", 1_800)
+    clock.add(b"a", 1_600)
+    clock.add(b"z", 900)
+    assert clock.pop(1_900) == [b"z", b"a", b"b", b"c"]
+
+
 def test_a_key_that_is_gone_or_put_off_is_passed_over():
     clock = Clockwork()
     clock.add(b"g", 1_000)
