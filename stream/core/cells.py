@@ -20,6 +20,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
 _KEY = struct.Struct(">cBqI")
 _LABEL = struct.Struct(">I")
+BUCKET_BYTES = _KEY.size - _LABEL.size
+"""What the ledger keys of a bucket's cells have in common."""
 
 
 def encode_cell(live: Values, settled: Values) -> bytes:
@@ -74,7 +76,7 @@ def cell_key(size: int, start_ms: int, label: int) -> bytes:
 
 def bucket_prefix(size: int, start_ms: int) -> bytes:
     """What the ledger keys of a bucket's cells begin with; the label id follows, big-endian."""
-    return _KEY.pack(b"c", size, start_ms, 0)[: -_LABEL.size]
+    return _KEY.pack(b"c", size, start_ms, 0)[:BUCKET_BYTES]
 
 
 def parse_cell_key(key: bytes) -> tuple[int, int, int]:

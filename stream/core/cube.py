@@ -33,6 +33,11 @@ from stream.core.tally import Column, Sums, Tally
 _MOST_RECENT = 50_000
 """Cells that are kept decoded from one roll to the next; if there are more, none is."""
 _NOTHING: Values = {}
+QUIET_SLOTS = 60
+"""A bucket in which nothing was counted for ten minutes is packed."""
+PACKED_AT_ONCE = 20_000
+"""Cells, or a bucket more: it takes some 20 ms."""
+_LONG_AGO = -(1 << 62)
 _Pending = dict[int, Labels]
 """By the start of the 10 s bucket."""
 _Cells = dict[int, tuple[Values, Values]]
@@ -57,7 +62,8 @@ class Cube:
         fields = bin_range(len(source.sketches))[0] if source.sketches else len(source.index)
         self._tally, self._counted = Tally(fields), Tally(fields)
         self._spans: dict[int, tuple[int, int]] = {}
-        self._expired_slot: int | None = None
+        self._slot = _LONG_AGO
+        self._loose: dict[Bucket, int] = {}
 
     def label(self, values: tuple[str, ...]) -> int:
         """The id of a label set, taken in if it is new; beyond the cap, that of `(other)`."""
@@ -134,20 +140,25 @@ class Cube:
     def roll(self, clock_ms: int) -> None:
         """Add what is pending into the table's cells and drop the buckets that have expired."""
         recent, self._recent = self._recent, {}
+        before, self._slot = self._slot, clock_ms // WIDTH_MS[Size.S10]
         for bucket, (live, settled) in self._deltas(clock_ms).items():
             self._recent[bucket] = self._apply(bucket, live, settled, recent.get(bucket, {}))
+            if bucket[0] != Size.ALL:
+                self._loose[bucket] = self._slot
         if sum(map(len, self._recent.values())) > _MOST_RECENT:
             self._recent = {}
         self._live, self._settled, self._moments, self._totals = {}, {}, {}, {}
         self._roll_spans(clock_ms)
-        self._expire(clock_ms)
+        if self._slot != before:  # a bucket may have ended
+            self._expire(clock_ms)
+            self._pack()
 
     def load(self, labels: Iterable[tuple[int, bytes]], cells: Iterable[bytes]) -> None:
         """Take up label sets (id, encoded) and the keys of cells from a ledger."""
         for number, raw in labels:
             values = self._names[number] = tuple(msgspec.msgpack.decode(raw))
             self._labels[values] = number
-        self._buckets = {}
+        self._buckets, self._loose = {}, {}
         self._recent = {}
         for key in cells:
             size, start_ms, label = parse_cell_key(key)
@@ -157,6 +168,7 @@ class Cube:
         """Remember which labels a bucket has; one that comes and goes may be noted twice."""
         if bucket[0] != Size.ALL:
             self._buckets.setdefault(bucket, array("I")).append(label)
+            self._loose.setdefault(bucket, self._slot)
 
     def _deltas(self, clock_ms: int) -> dict[Bucket, list[Labels]]:
         """What is to be added to each bucket that is still kept: live and settled."""
@@ -217,10 +229,6 @@ class Cube:
         self._spans = {}
 
     def _expire(self, clock_ms: int) -> None:
-        slot = clock_ms // WIDTH_MS[Size.S10]
-        if slot == self._expired_slot:
-            return  # no bucket has ended since
-        self._expired_slot = slot
         gone = [
             (size, start_ms)
             for size, start_ms in self._buckets
@@ -228,8 +236,21 @@ class Cube:
             and expired(self._calendar.end(size, start_ms), size, clock_ms)
         ]
         for size, start_ms in gone:
+            self._loose.pop((size, start_ms), None)
             for label in self._buckets.pop((size, start_ms)):
                 self._table.delete(cell_key(size, start_ms, label))
+
+    def _pack(self) -> None:
+        """Pack buckets that nothing was counted in for long; only so many at a time."""
+        room = PACKED_AT_ONCE
+        long_ago = self._slot - QUIET_SLOTS
+        for bucket in [bucket for bucket, last in self._loose.items() if last <= long_ago]:
+            prefix, labels = bucket_prefix(*bucket), self._buckets[bucket]
+            self._table.pack(prefix, [prefix + label.to_bytes(4, "big") for label in labels])
+            del self._loose[bucket]
+            room -= len(labels)
+            if room <= 0:
+                break
 
 
 def _by_start(sums: Sums) -> _Pending:

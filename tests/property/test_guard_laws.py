@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core import guard, tickets, visitors
+from stream.core import cube, guard, tickets, visitors
 from stream.core.rules import Rules
 from stream.core.sessions import Frame
 from tests import strategies as worlds
@@ -27,6 +27,8 @@ def _guards_within_reach():
         patch.setattr(Frame, "MAX_VISITS", 2)
         patch.setattr(tickets, "MAX_STEPS", 4)
         patch.setattr(guard, "WINDOW", 6)
+        patch.setattr(cube, "QUIET_SLOTS", 0)
+        patch.setattr(cube, "PACKED_AT_ONCE", 3)
         yield
 
 

@@ -64,11 +64,44 @@ def test_a_changed_entry_is_not_swept_again_in_its_round():
     assert len(first.entries) + len(second.entries) == 3
 
 
-_KEYS = st.sampled_from([b"a", b"b", b"c", b"d", b"e"])
+def test_a_packed_entry_is_there_for_whoever_asks():
+    table, keys = Table(), [GROUP + bytes([number]) for number in range(3)]
+    table.load(dict.fromkeys(keys, b"1"))
+    table.pack(GROUP, keys)
+    assert (len(table), table.packed) == (3, 3)
+    assert dict(table.items()) == dict.fromkeys(keys, b"1")
+    assert table.packed == 3
+    assert table.get(keys[0]) == b"1"
+    assert (len(table), table.packed) == (3, 0)
+
+
+def test_what_is_still_to_be_written_is_not_packed():
+    table, keys = Table(), [GROUP + b"a", GROUP + b"b"]
+    table.load({keys[0]: b"1"})
+    table.put(keys[1], b"2")
+    table.pack(GROUP, keys)
+    assert table.packed == 1
+    assert table.drain(0).entries == {keys[1]: b"2"}
+
+
+def test_a_sweep_takes_packed_entries_by_groups_and_leaves_them_packed():
+    table, keys = Table(), [GROUP + bytes([number]) for number in range(5)]
+    table.load({**dict.fromkeys(keys, b"1"), b"other": b"2"})
+    table.pack(GROUP, keys)
+    assert table.drain(1) == ({b"other": b"2"}, False)
+    assert table.drain(1) == (dict.fromkeys(keys, b"1"), True)
+    assert (len(table), table.packed) == (6, 5)
+
+
+GROUP = b"c" * 10
+_KEYS = st.sampled_from([b"a", b"b", GROUP + b"a", GROUP + b"b", GROUP + b"c"])
 _STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), _KEYS),
+        st.tuples(st.just("put_all"), st.lists(_KEYS)),
         st.tuples(st.just("delete"), _KEYS),
+        st.tuples(st.just("get"), _KEYS),
+        st.tuples(st.just("pack"), st.lists(_KEYS)),
         st.tuples(st.just("drain"), st.integers(0, 4)),
     ),
     max_size=60,
@@ -85,9 +118,17 @@ def test_everything_written_since_a_round_began_is_enough_to_rebuild(steps, load
         if what == "put":
             truth[arg] = str(number).encode()
             table.put(arg, truth[arg])
+        elif what == "put_all":
+            many = dict.fromkeys(arg, str(number).encode())
+            truth |= many
+            table.put_all(many)
         elif what == "delete":
             truth.pop(arg, None)
             table.delete(arg)
+        elif what == "get":
+            assert table.get(arg) == truth.get(arg)
+        elif what == "pack":
+            table.pack(GROUP, [key for key in arg if key.startswith(GROUP)])
         else:
             drained = table.drain(arg)
             apply(whole, drained)
