@@ -8,13 +8,14 @@ right hour. Knows no counts; works on the bounds of windows and the starts of ho
 
 from stream.core.buckets import WIDTH_MS, Calendar, Size
 from stream.core.catalogue import AGES_MS
+from stream.core.durations import DAY_MS
 from stream.live.windows import Bounds
 
 WEEKS, RECENT = "weeks", "recent"
 PAST_WEEKS = 4
 LEAST_WEEKS = 2
 """Weeks in which there must have been something, or `recent` is taken."""
-RECENT_MS = 86_400_000
+RECENT_MS = DAY_MS
 _HOUR_MS = WIDTH_MS[Size.H1]
 
 Weights = dict[int, float]

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import for_code
 
 from stream.clock import wall_clock_ms
 from stream.core.records import RecordBatch, TopicPartition
 from stream.engine.batches import PositionLostError
 from stream.engine.faust import EngineError, FaustApp
 from stream.engine.group_consumer import ConsumerConfig
+from stream.engine.kafka_admin import KafkaAdmin, TopicShape
 from tests.support.namespaces import Namespace
 from tests.support.patience import eventually
 from tests.support.services import Service
@@ -123,15 +122,13 @@ async def topic(kafka: Service, namespace: Namespace) -> str:
 
 
 async def make_topic(kafka: Service, name: str, **configs: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        answer = await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=configs)])
-        for _, code, *_ in answer.topic_errors:
-            if code:
-                raise for_code(code)(name)
-    finally:
-        await admin.close()
+    async with KafkaAdmin(kafka.bootstrap) as admin:
+        await admin.create(TopicShape(name, PARTITIONS, 1, configs))
+
+        async def there() -> bool:
+            return name in await admin.topics()
+
+        await eventually(there)  # who joins before that hears of it a minute later
 
 
 @asynccontextmanager
