@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import structlog
@@ -286,21 +287,26 @@ class Worker:
         else:
             self._app.resume([kafka_place])
         self._tasks[place] = [
-            asyncio.create_task(self._guarded(lambda: self._flush_loop(shard))),
-            asyncio.create_task(self._guarded(lambda: self._project_loop(shard))),
+            asyncio.create_task(self._guarded(partial(self._while_ours, shard, loop)))
+            for loop in (self._flush_loop, self._project_loop)
         ]
+
+    async def _while_ours(
+        self, shard: Shard, loop: Callable[[Shard], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Run a loop of a shard; that another took it over is no fault once we have lost it."""
+        try:
+            await loop(shard)
+        except (LedgerError, ProjectionFencedError):
+            if self._shards.get(shard.place) is shard:
+                raise
 
     async def _flush_loop(self, shard: Shard) -> None:
         pause_s = interval_s = self.settings.flush_interval / 1000
         while shard.is_alive:
             await asyncio.sleep(pause_s)
             began_s = time.monotonic()
-            try:
-                await shard.flush()
-            except LedgerError:
-                if self._shards.get(shard.place) is shard:
-                    raise
-                return  # lost meanwhile: its next owner counts what this has not written
+            await shard.flush()
             took_s = time.monotonic() - began_s
             pause_s = max(interval_s - took_s, min(took_s, interval_s))  # as long for the folds
 

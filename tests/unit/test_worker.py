@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ class Flushing:
         ledger = self.worker._ledgers["clicks"] = Ledger(self.log)
         await ledger.start()
         shard = self.worker._shards[PLACE] = await self.worker._recover(PLACE)
-        flush = self.worker._guarded(lambda: self.worker._flush_loop(shard))
+        worker = self.worker
+        flush = worker._guarded(partial(worker._while_ours, shard, worker._flush_loop))
         self.task = asyncio.create_task(flush)
         self.worker._tasks[PLACE] = [self.task]
 
