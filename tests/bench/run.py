@@ -17,7 +17,7 @@ from stream.clock import wall_clock_ms
 from tests.bench import latency, recovery, scale, throughput
 from tests.bench.figures import Figure, repeat
 from tests.bench.machine import describe
-from tests.bench.stage import Stage
+from tests.bench.stage import PARTITIONS, Stage
 from tests.bench.traffic import Shape, Workload
 
 Found = dict[str, Any]
@@ -51,21 +51,26 @@ class Bench:
         space = await self._stage.fill(work)
         run, group = await self._stage.drain(space, "clicks", work.events)
         await throughput.check(self._stage, space, group, work)
-        million = self._events
+        million, few = self._events, self._events // (PARTITIONS + 1)
+        full, _ = await self._stage.drain(
+            space, "clicks", work.events, STREAM_DEDUPE_MAX_IDS=str(few)
+        )
         parts = {
             str(number + 1): {
                 "cpu_per_million": run.cpu_between(number * million, (number + 1) * million),
                 "resident_mib": run.resident_after((number + 1) * million - million // 50),
+                "few_ids_mib": full.resident_after((number + 1) * million - million // 50),
             }
             for number in range(10)
         }
         for number, part in parts.items():
             say(f"part {number:>2}  {part['cpu_per_million']:6.2f} CPU s/M"
-                f"  {part['resident_mib']:7.1f} MiB")  # fmt: skip
+                f"  {part['resident_mib']:7.1f} MiB, with few ids {part['few_ids_mib']:7.1f} MiB"
+            )  # fmt: skip
         both, _ = await self._stage.drain(space, "clicks", work.events, workers=2)
         say(f"one {run.events_per_s:,.0f}/s, two {both.events_per_s:,.0f}/s")
         one, two = throughput.told(run), throughput.told(both)
-        return {"parts": parts, "one worker": one, "two workers": two}
+        return {"parts": parts, "few_ids": few, "one worker": one, "two workers": two}
 
     async def growth(self) -> Found:
         """The cost of a million clicks with ten and a hundred times the campaigns or visitors."""
