@@ -133,6 +133,17 @@ def test_a_bucket_leaves_with_all_its_cells_when_its_retention_is_over():
     assert {key for key, _ in table.items() if key[:1] == b"l"} == {label_key(0), label_key(1)}
 
 
+def test_the_offsets_of_a_bucket_leave_with_it():
+    cube, table = cube_of()
+    cube.spans(np.array([NOW // 10_000]), np.array([7]))
+    cube.roll(NOW)
+    assert sizes(table) == set(Size)
+    cube.roll(NOW + 3 * HOUR)
+    assert sizes(table) == {0, 2, 3, 4}
+    cube.roll(NOW + 6 * 366 * DAY)
+    assert sizes(table) == {Size.ALL}
+
+
 def test_buckets_expire_after_a_restart_too():
     cube, table = cube_of()
     cube.live(NOW, cube.label(X), {0: 1})
