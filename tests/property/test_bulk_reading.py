@@ -446,6 +446,10 @@ def test_hashes_are_kept_in_ledgers_so_they_stay_as_they_are():
     assert [hex(h) for h in hash_texts(["", "a", "e-0001", "x" * 64]).tolist()] == HASHES
 
 
+def test_no_texts_have_no_hashes():
+    assert hash_texts([]).tolist() == []
+
+
 def test_neighbouring_ids_spread_over_all_bits():
     hashes = hash_texts([f"event-{n:07}" for n in range(50_000)])
     assert len(np.unique(hashes)) == 50_000
