@@ -163,21 +163,22 @@ class EventDecoder:
 
     def _decode_plain(self, values: Sequence[bytes | None]) -> list[Event | Fault] | None:
         """The same for values that are all events in plain text; None where one may not be."""
+        known = cast("Sequence[bytes]", values)  # a value that is missing is a TypeError
         try:
-            text = b"".join(cast("Sequence[bytes]", values))
+            text = b"".join(known)
             if not text.isascii() or b"\\" in text or b"\x7f" in text:
                 return None
-            events: list[Event] = list(map(self._decode, cast("Sequence[bytes]", values)))
+            events: list[Event] = list(map(self._decode, known))
             _parse_timestamps(events)
         except (TypeError, ValueError, RecursionError):
             return None
-        if len(text) > MAX_BYTES and max(map(len, cast("Sequence[bytes]", values))) > MAX_BYTES:
+        if len(text) > MAX_BYTES and max(map(len, known)) > MAX_BYTES:
             return None
         found = cast("list[Event | Fault]", events)
         more = list(map(self._second_look, events))
         if more.count(None) < len(more):
             for position in (i for i, field in enumerate(more) if field is not None):
-                found[position] = self.decode(values[position])
+                found[position] = self.decode(known[position])
         return found
 
     def _finish(self, event: Event) -> Event | Fault:

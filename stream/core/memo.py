@@ -23,13 +23,14 @@ _NOBODY = 0
 class Memo:
     """Answers of `ask` for rows of `width` words."""
 
+    _count: int
+    _keys: Hashes
+    _rows: Words
+    _answers: Answers
+
     def __init__(self, width: int, ask: Callable[[bytes], int]) -> None:
         self._ask = ask
         self._width = width
-        self._count = 0
-        self._keys: Hashes = np.empty(0, np.uint64)
-        self._rows: Words = np.empty((0, width), np.uint64)
-        self._answers: Answers = np.empty(0, np.int64)
         self._begin()
 
     def of(self, rows: Words) -> Answers:

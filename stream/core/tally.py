@@ -68,7 +68,7 @@ def _grouped(keys: Column, amounts: Column | None) -> tuple[Column, list[int]]:
         distinct, counts = np.unique(keys, return_counts=True)
         return distinct, counts.tolist()
     distinct, rows = np.unique(keys, return_inverse=True)
-    low = np.bincount(rows, amounts & _LOW, len(distinct))
-    high = np.bincount(rows, amounts >> _HALF, len(distinct))
+    low = np.bincount(rows, amounts & _LOW)
+    high = np.bincount(rows, amounts >> _HALF)
     pairs = zip(low.tolist(), high.tolist(), strict=True)
     return distinct, [(int(upper) << _HALF) + int(lower) for lower, upper in pairs]

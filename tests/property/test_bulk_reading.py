@@ -234,6 +234,8 @@ HOSTILE = [
             b"-176000000000",
             b'"760000000000',
             b"17600000 0000",
+            b"17600000:0000",
+            b"17600000/0000",
             b'"1760000000000"',
             b"true",
         )
@@ -244,6 +246,7 @@ HOSTILE = [
             (
                 "2025-06-01T10:00:00.12xZ",
                 "2025-06-01T10:00:00.1 3Z",
+                "2025-06-01T10:00:00.1:3Z",
                 "2025-06-01T10:00:60.123Z",
                 "2025-02-29T10:00:00.123Z",
                 "2025-06-01T24:00:00.123Z",
@@ -444,6 +447,10 @@ HASHES = ["0x1", "0xa2c7da8c83382933", "0xf3b67edfa6276209", "0x380b5b6dce468195
 
 def test_hashes_are_kept_in_ledgers_so_they_stay_as_they_are():
     assert [hex(h) for h in hash_texts(["", "a", "e-0001", "x" * 64]).tolist()] == HASHES
+
+
+def test_no_texts_have_no_hashes():
+    assert hash_texts([]).tolist() == []
 
 
 def test_neighbouring_ids_spread_over_all_bits():

@@ -172,6 +172,10 @@ def test_instants_are_written_no_finer_than_they_are(at_ms: int) -> None:
     assert text.count(".") + text.count(":") - 1 == finest
 
 
+def test_a_target_may_be_a_million_millions() -> None:
+    assert parse_target("clicks=1000000000000@1h").count == Decimal(10**12)
+
+
 def test_a_note_may_say_when() -> None:
     assert parse_note("mail sent@2026-03-01T09:00Z", 7) == Note(NINE, "mail sent")
     assert parse_note("mail sent", 7) == Note(7, "mail sent")
@@ -188,6 +192,7 @@ def test_a_note_may_say_when() -> None:
         (parse_target, "fun=1@1h", "choose from impressions, clicks"),
         (parse_target, "clicks=0@1h", "'0' is not a whole number above 0"),
         (parse_target, "clicks=1.5@1h", "'1.5' is not a whole number above 0"),
+        (parse_target, "clicks=1000000000001@1h", "is not a whole number above 0"),
         (parse_target, "value=-1@1h", "'-1' is not an amount above 0"),
         (parse_target, "clicks=1@8d", "'8d' is not 1m to 7d"),
         (parse_target, "clicks=1@90s", "'90s' is not 1m to 7d"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.buckets import RETENTION_MS, Calendar, Size
-from stream.core.catalogue import CLICKS, OTHER
+from stream.core.catalogue import CLICKS, NOT_SET, OTHER
 from stream.core.cells import (
     SPAN_LABEL,
     add,
@@ -22,6 +22,7 @@ from stream.core.cells import (
     parse_label_key,
 )
 from stream.core.cube import Cube
+from stream.core.names import Names
 from stream.core.table import Table
 
 NOW = 1_760_000_003_000
@@ -132,6 +133,17 @@ def test_a_bucket_leaves_with_all_its_cells_when_its_retention_is_over():
     assert {key for key, _ in table.items() if key[:1] == b"l"} == {label_key(0), label_key(1)}
 
 
+def test_the_offsets_of_a_bucket_leave_with_it():
+    cube, table = cube_of()
+    cube.spans(np.array([NOW // 10_000]), np.array([7]))
+    cube.roll(NOW)
+    assert sizes(table) == set(Size)
+    cube.roll(NOW + 3 * HOUR)
+    assert sizes(table) == {0, 2, 3, 4}
+    cube.roll(NOW + 6 * 366 * DAY)
+    assert sizes(table) == {Size.ALL}
+
+
 def test_buckets_expire_after_a_restart_too():
     cube, table = cube_of()
     cube.live(NOW, cube.label(X), {0: 1})
@@ -207,6 +219,17 @@ def test_many_events_at_once_are_counted_as_one_by_one(roll_between):
                 alone.total(label, values)
     alone.roll(NOW)
     assert rows(table) == rows(other)
+
+
+def test_names_keep_their_numbers_and_labels_however_many_there_are():
+    names, (cube, _) = Names(), cube_of(max_labels=1_000)
+    every = [(f"c{n}", None, "A") for n in range(300)]
+    codes = np.array([names.code(one) for one in every])
+    assert codes.tolist() == [names.code(one) for one in every] == list(range(300))
+    labels = names.labels(codes[::-1][:200], cube).tolist()
+    assert [cube.names(label) for label in labels] == [(c, NOT_SET, "A") for c, *_ in every[:99:-1]]
+    assert names.labels(codes[150:], cube).tolist() == labels[149::-1]
+    assert cube.labels == 200
 
 
 def test_beyond_the_cap_label_sets_are_counted_as_other():

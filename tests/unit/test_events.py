@@ -314,10 +314,11 @@ def test_numbers_too_large_for_anything_are_invalid_money(text):
     assert refused(raw(f'"cost":{text}'), "cost")
 
 
+@pytest.mark.parametrize("at", [1_000, "2025-06-01T10:00:00.5Z"])
 @pytest.mark.parametrize("topic", TOPICS)
-def test_events_in_plain_text_are_decoded_at_once(topic):
+def test_events_in_plain_text_are_decoded_at_once(topic, at):
     more = {"clicks": '"cost":"0.5"', "sessions": '"value":1', "tickets": '"opened_at":"x"'}[topic]
-    sound = json.dumps(SOUND[topic]).encode()
+    sound = json.dumps({**SOUND[topic], "timestamp": at}).encode()
     plain = [sound] * 9 + [sound[:-1] + b"," + more.encode() + b"}"]
     decoder = EventDecoder(topic)
     assert decoder._decode_plain(plain) == [decoder.decode(value) for value in plain]

@@ -145,12 +145,13 @@ def test_beyond_the_cap_the_smallest_label_sets_are_other() -> None:
     many = [(CLICKS, 0, ("spring", f"c{n:03}", "A"), {0: n + 1}) for n in range(LABELS_MAX + 7)]
     many += [
         (CLICKS, 0, ("spring", "c000", "A"), {1: 500}),
+        (CLICKS, 0, ("spring", "a", "A"), {0: 8, 1: 1}),
         (CLICKS, 0, ("spring", "z", "A"), {1: 9}),
     ]
     slot = made(many).slots["clicks"][0]
     assert len(slot) == LABELS_MAX + 1
-    assert slot[OTHER, OTHER] == {"impressions": sum(range(2, 9)), "clicks": 9}
-    assert ("c008", "A") in slot, "of two that are as large, the first in the alphabet"
+    assert slot[OTHER, OTHER] == {"impressions": sum(range(2, 10)), "clicks": 9}
+    assert ("a", "A") in slot, "of three that are as large, the first in the alphabet"
 
 
 def test_an_hour_of_less_does_not_replace_one_of_more() -> None:

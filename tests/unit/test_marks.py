@@ -88,6 +88,13 @@ def test_of_ids_that_are_alike_those_are_rare_that_are_none_of_a_uuid(event_ids)
             assert unpack(records[n], LABEL, SESSION, SEAL) == [one]
 
 
+@pytest.mark.parametrize(("event_id", "size"), [(UUID, 25), (IDS[2], 25), ("e1", 13)])
+def test_a_record_is_as_small_as_what_it_holds(event_id, size):
+    assert len(pack([mark(event_id)], LABEL, SESSION, SEAL)) == size
+    assert len(pack([mark(event_id, label=9)], LABEL, SESSION, SEAL)) == size + 12
+    assert len(pack([mark(event_id, value_micros=1)], LABEL, SESSION, SEAL)) == size + 8
+
+
 def test_a_seal_opens_under_its_key_for_its_visitor_and_instant_only():
     sealed = SEAL(b"event-1", AT_MS)
     assert SEAL(sealed, AT_MS) == b"event-1"

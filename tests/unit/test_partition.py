@@ -11,11 +11,13 @@ from stream.core import visitors
 from stream.core.buckets import RETENTION_MS, Calendar, Size
 from stream.core.catalogue import SESSIONS
 from stream.core.cells import SPAN_LABEL, decode_cell, parse_cell_key
+from stream.core.marks import PAGE_VIEW, Mark
 from stream.core.partition import META, Partition
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import Outcome, Reason, RecordBatch
 from stream.core.rules import Rules
-from stream.core.sessions import Frame
+from stream.core.sessions import Frame, Visit
+from stream.core.visitor import Visitor, take_in
 from tests.strategies import key_for, to_value
 from tests.support.play import PSEUDONYMS, cells, write
 
@@ -171,6 +173,21 @@ def test_a_session_is_open_until_the_watermark_has_passed_the_last_that_could_jo
     feed(partition, "sessions", page(T0), page(T0 + 40 * MINUTE + more_ms, "other"))
     record = T0 + 40 * MINUTE + more_ms, page(T0 + MINUTE)
     assert reasons(partition.fold(batch("sessions", [record], 2))) == dropped
+
+
+@pytest.mark.parametrize(
+    ("kind", "minute", "dropped"),
+    [("page_view", 1, []), ("ping", 1, []), ("end", 1, [Reason.LATE]), ("end", 6, [])],
+)
+@pytest.mark.parametrize("few", [1, 1_000])
+def test_an_end_behind_the_watermark_does_not_split_a_session(
+    kind, minute, dropped, few, monkeypatch
+):
+    monkeypatch.setattr(visitors, "FEW", few)
+    partition, now_ms = partition_of("sessions"), T0 + 20 * MINUTE
+    feed(partition, "sessions", page(T0), page(T0 + 5 * MINUTE), page(now_ms, "other"))
+    record = now_ms, page(T0 + minute * MINUTE, type=kind)
+    assert reasons(partition.fold(batch("sessions", [record], 3))) == dropped
 
 
 def test_at_the_watermark_nothing_is_late():
@@ -516,6 +533,40 @@ def test_a_visitor_with_too_many_sessions_loses_the_ones_silent_longest(monkeypa
     cell = live[4, Calendar().day(T0)[0], ("(not set)",) * 3]
     assert cell["page_views"] == 11
     assert 5 < cell["sessions"] < 11
+
+
+@pytest.fixture
+def few_kept(monkeypatch):
+    monkeypatch.setattr(Frame, "MAX_MARKS", 4)
+    monkeypatch.setattr(Frame, "MAX_VISITS", 4)
+    return Frame(RULES, Calendar())
+
+
+def test_of_too_many_events_the_older_half_is_settled_in_order(few_kept):
+    visitor, settled_now = Visitor([], []), list[Visit]()
+    for n in (4, 1, 3, 0, 2):
+        mark = Mark(T0 + n, PAGE_VIEW, f"e{n}", 0, 0)
+        assert take_in(visitor, mark, T0 - 1, few_kept, settled_now)
+    assert [mark.at_ms - T0 for mark in visitor.marks] == [3, 4]
+    assert [(visit.first_ms, visit.page_views) for visit in visitor.visits] == [(T0, 3)]
+    assert visitor.floor_ms == T0 + 3
+    assert take_in(visitor, Mark(T0 + 1, PAGE_VIEW, "e9", 0, 0), T0 - 1, few_kept, settled_now)
+    assert len(visitor.marks) == 2, "what comes before the floor joins sums"
+    assert visitor.visits[0].page_views == 4
+    assert not settled_now
+
+
+def test_of_too_many_sessions_the_half_that_was_silent_longest_is_let_go(few_kept):
+    alive = {1: (0, 9), 2: (1, 0), 3: (0, 5), 4: (7, 0), 5: (2, 2), 6: (3, 0)}
+    visits = [
+        Visit(T0, 0, session, last, page_views=2, idle=idle)
+        for session, (last, idle) in alive.items()
+    ]
+    visitor, settled_now = Visitor(visits, []), list[Visit]()
+    mark = Mark(T0 + 20, PAGE_VIEW, "e", 1, 0)
+    assert take_in(visitor, mark, T0 + 10, few_kept, settled_now)
+    assert [visit.session for visit in visitor.visits] == [1, 3, 4]
+    assert [visit.session for visit in settled_now] == [2, 5, 6]
 
 
 def test_a_full_session_takes_no_event_from_others_though_it_has_settled():

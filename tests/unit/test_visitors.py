@@ -144,18 +144,19 @@ def orderly(chance, visitor, minute):
     return events
 
 
-def test_visitors_are_written_alike_however_they_were_played(monkeypatch):
-    chance, written = Random(6), []
-    events = [e for minute in (0, 2) for n in range(9) for e in orderly(chance, n, minute)[:5]]
+@pytest.mark.parametrize("visitor_step", [1, 2], ids=["all ids", "UUIDs"])
+def test_visitors_are_written_alike_however_they_were_played(visitor_step, monkeypatch):
+    chance, written, some = Random(6), [], range(1, 19, visitor_step)
+    events = [e for minute in (0, 2) for n in some for e in orderly(chance, n, minute)[:5]]
     for few in (1, 1_000):
         monkeypatch.setattr(visitors, "FEW", few)
         partition = partition_of("sessions")
-        for some in (events[:40], events[40:]):
-            feed(partition, "sessions", *sorted(some, key=lambda e: e["timestamp"]))
+        for part in (events[:40], events[40:]):
+            feed(partition, "sessions", *sorted(part, key=lambda e: e["timestamp"]))
         partition.drain(0)
         written.append({k: raw for k, raw in partition.table.items() if k[:1] == b"i"})
     assert written[0] == written[1]
-    assert len(written[0]) == 9
+    assert len(written[0]) == len(some)
 
 
 def test_visitors_of_one_session_whose_events_come_in_order_are_played_together(monkeypatch):
