@@ -206,7 +206,7 @@ class Reader:
             for step in parse_steps(entries):
                 known.cursor = cursor = cursor.follow(step)
                 self._take_step(place, step)
-        except (GapError, LookupError) as error:
+        except (GapError, LookupError, ValueError) as error:
             _log.info("%s/%s is read anew %r", place.topic, place.partition, error)
             self._lose(place)
 

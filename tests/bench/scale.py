@@ -90,7 +90,7 @@ def _times_ms(port: int, path: str, times: int) -> list[float]:
 async def _listen(stage: Stage, space: Namespace, server: StreamProcess, port: int) -> Row:
     """Hold many live streams open while events come, on the server's one core."""
     gaps: list[float] = []
-    listeners = [asyncio.create_task(_listener(port, gaps)) for _ in range(LISTENERS)]
+    listeners = [asyncio.create_task(listener(port, gaps)) for _ in range(LISTENERS)]
     await asyncio.sleep(5)  # all have connected and have their snapshot
     gaps.clear()
     began_s, began_cpu_s = time.perf_counter(), cpu_s(server.pid)
@@ -110,7 +110,7 @@ async def _listen(stage: Stage, space: Namespace, server: StreamProcess, port: i
     }
 
 
-async def _listener(port: int, gaps: list[float]) -> None:
+async def listener(port: int, gaps: list[float]) -> None:
     """Read a live stream; note the seconds between its messages."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
     writer.write(b"GET /api/v1/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
