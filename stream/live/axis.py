@@ -9,7 +9,7 @@ of that. Rows and slots are given once and stay; how many there are is bounded b
 admit. Pure.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,16 +34,17 @@ _FOLDS = 12  # kept; whoever groups by all there is in every order must not fill
 def digits_of(values: Values) -> Digits:
     """Fields as digits. Raises ValueError for a field or a number that there cannot be."""
     found: list[tuple[int, int]] = []
-    for code, n in values.items():
-        if not 0 <= code < _FIELDS:
-            raise ValueError(f"no such field: {code}")
-        while not _LEAST <= n <= _MOST:
-            digit = (n - _LEAST) % (1 << _DIGIT_BITS) + _LEAST
+    for field, n in values.items():
+        if not 0 <= field < _FIELDS:
+            raise ValueError(f"no such field: {field}")
+        code, rest = field, n
+        while not _LEAST <= rest <= _MOST:
+            digit = (rest - _LEAST) % (1 << _DIGIT_BITS) + _LEAST
             found.append((code, digit))
-            code, n = code + _FIELDS, (n - digit) >> _DIGIT_BITS
+            code, rest = code + _FIELDS, (rest - digit) >> _DIGIT_BITS
         if code >= _CODES:
             raise ValueError("a number of more than a thousand bits")
-        found.append((code, n))
+        found.append((code, rest))
     return tuple(found)
 
 
@@ -52,11 +53,6 @@ class Vector(NamedTuple):
 
     slots: NDArray[np.int32]
     digits: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, slots: list[int], digits: list[int]) -> "Vector":
-        """From lists."""
-        return cls(np.array(slots, np.int32), np.array(digits, np.int32))
 
     @classmethod
     def joined(cls, many: Iterable["Vector"]) -> "Vector":
@@ -83,7 +79,7 @@ class Vector(NamedTuple):
         )
 
 
-NOTHING = Vector.of([], [])
+NOTHING = Vector(np.zeros(0, np.int32), np.zeros(0, np.int32))
 
 
 class Axis:
@@ -113,18 +109,18 @@ class Axis:
         """The row of a label set, if there is one."""
         return self._rows.get(labels)
 
-    def vector(self, cells: Iterable[tuple[int, Digits]]) -> Vector:
-        """The vector of rows and their digits."""
-        known = self._slots
-        slots: list[int] = []
+    def vector(self, alike: Iterable[tuple[Sequence[int], Digits]]) -> Vector:
+        """The vector of rows and the digits that each of them has."""
+        keys: list[int] = []
         digits: list[int] = []
-        for row, parts in cells:
-            base = row << _CODE_BITS
+        for rows, parts in alike:
             for code, digit in parts:
-                slot = known.get(base | code)
-                slots.append(self._slot(base | code) if slot is None else slot)
-                digits.append(digit)
-        return Vector.of(slots, digits)
+                keys += [row << _CODE_BITS | code for row in rows]
+                digits += [digit] * len(rows)
+        slots = list(map(self._slots.get, keys))
+        if None in slots:
+            slots = [self._slot(key) for key in keys]
+        return Vector(np.array(slots, np.int32), np.array(digits, np.int32))
 
     def rows_of(self, slots: NDArray[np.integer[Any]]) -> Numbers:
         """The row of each slot."""
@@ -165,9 +161,7 @@ class Axis:
     def slots_of(self, keys: Numbers) -> NDArray[np.intp]:
         """The slots of rows and codes, which may be new."""
         unique, places = np.unique(keys, return_inverse=True)
-        known = self._slots
-        slots = [self._slot(key) if key not in known else known[key] for key in unique.tolist()]
-        return np.array(slots, np.intp)[places]
+        return np.array([self._slot(key) for key in unique.tolist()], np.intp)[places]
 
     def column(self, code: int) -> NDArray[np.intp]:
         """The slots of a code."""
@@ -178,8 +172,10 @@ class Axis:
         return held[1]
 
     def _slot(self, key: int) -> int:
-        slot = self._slots[key] = len(self._slots)
-        self._new_keys.append(key)
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = len(self._slots)
+            self._new_keys.append(key)
         return slot
 
 

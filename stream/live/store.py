@@ -34,7 +34,6 @@ _FIELDS_KEPT = 10_000
 _REMEMBERED = 50_000  # most cells are like others: one impression, two, …
 _decode_labels = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 _Digits = tuple[Digits, Digits]
-_NO_CELL: _Digits = ((), ())
 
 
 class Sheet(NamedTuple):
@@ -128,7 +127,7 @@ class _Partition:
     rows: dict[bytes, int]
     sheets: dict[Place, Sheet]
     spans: dict[Place, bytes]
-    waiting: dict[Place, dict[int, _Digits]]
+    waiting: dict[Place, dict[int, bytes]]
 
 
 class Store:
@@ -230,7 +229,12 @@ class Store:
             mine.rows[label] = self.axis.row(_decode_labels(raw))
         taken = [(place, dict(pairs)) for place, pairs in buckets]
         spans = [(place, cells.pop(_SPAN)) for place, cells in taken if _SPAN in cells]
-        read = [(place, _read(mine.rows, cells)) for place, cells in taken]
+        rows = mine.rows
+        read = [
+            (place, {rows[label]: raw for label, raw in cells.items()}) for place, cells in taken
+        ]
+        for raw in {raw for _, cells in taken for raw in cells.values() if raw}:
+            _decode(raw)
         mine.spans.update(spans)
         for place, changed in read:
             mine.waiting.setdefault(place, {}).update(changed)
@@ -255,7 +259,7 @@ class Store:
             place, cells = picture.cells.popitem()
             pairs, many = iter(cells.items()), list[Sheet]()
             while run := dict(islice(pairs, _SLICE)):
-                many.append(self._sheet(_read(rows, run)))
+                many.append(self._sheet({rows[label]: raw for label, raw in run.items()}))
                 count += len(run)
                 if count >= _SLICE:
                     await asyncio.sleep(0)
@@ -276,7 +280,7 @@ class Store:
 
     # --- inside ---
 
-    def _change(self, number: int, place: Place, cells: Mapping[int, _Digits]) -> None:
+    def _change(self, number: int, place: Place, cells: Mapping[int, bytes]) -> None:
         """Put cells in the place of those of the same rows."""
         sheets, into = self._partitions[number].sheets, self._sheet(cells)
         changed = np.zeros(len(self.axis.labels), np.bool_)
@@ -292,13 +296,16 @@ class Store:
             sheets[place] = sheet
             self._note(number, place)
 
-    def _sheet(self, cells: Mapping[int, _Digits]) -> Sheet:
-        """The sheet of cells by row."""
-        live = self.axis.vector((row, live) for row, (live, _) in cells.items())
-        if all(settled is live for live, settled in cells.values()):
+    def _sheet(self, cells: Mapping[int, bytes]) -> Sheet:
+        """The sheet of cells by row; an empty value is an empty cell."""
+        alike: dict[bytes, list[int]] = {}
+        for row, raw in cells.items():
+            alike.setdefault(raw, []).append(row)
+        many = [(rows, *_decode(raw)) for raw, rows in alike.items() if raw]
+        live = self.axis.vector((rows, live) for rows, live, _ in many)
+        if all(settled is live for _, live, settled in many):
             return Sheet(live, live)
-        settled = [(row, done) for row, (_, done) in cells.items() if done]
-        return Sheet.of(live, self.axis.vector(settled) if settled else NOTHING)
+        return Sheet.of(live, self.axis.vector((rows, settled) for rows, _, settled in many))
 
     def _note(self, partition: int, place: Place) -> None:
         """A bucket of a partition holds something, or something else."""
@@ -320,11 +327,6 @@ class Store:
             self._revisions[place[1]] = self._changes
             if place[1] not in self._starts.get(Size.H1, {}):
                 del self._revisions[place[1]]
-
-
-def _read(rows: Mapping[bytes, int], cells: Mapping[bytes, bytes]) -> dict[int, _Digits]:
-    """Cells by row; an empty value is an empty cell."""
-    return {rows[label]: _decode(raw) if raw else _NO_CELL for label, raw in cells.items()}
 
 
 @lru_cache(_REMEMBERED)

@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Self
 
 import httpx
 import msgspec
@@ -200,6 +201,8 @@ async def measure(shape: Shape) -> Row:
     began_s = time.process_time()
     await server.fill()
     row = {"fill_s": time.process_time() - began_s}
+    gc.collect()
+    gc.freeze()  # as the server does
     with Beats() as beats:
         row["first_scrape_ms"] = await _cpu_ms(server, "/metrics")
     row["first_scrape_hold_ms"] = beats.longest_ms
@@ -221,6 +224,7 @@ async def _queries(server: Filled) -> Row:
         ("series", "/api/v1/series?metric=ctr&window=24h&step=1h"),
     ):
         times = []
+        await _cpu_ms(server, path)
         for _ in range(100):
             began_s = time.process_time()
             server.step()
@@ -296,7 +300,7 @@ async def _read_streams(port: int) -> list[float]:
 class Beats:
     """Notes for how long others hold the event loop."""
 
-    def __enter__(self) -> "Beats":
+    def __enter__(self) -> Self:
         self.longest_ms = self.own_s = 0.0
         self._task = asyncio.create_task(self._beat())
         return self

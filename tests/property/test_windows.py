@@ -40,8 +40,8 @@ def total(many: list[tuple[Labels, Values]]) -> dict[Labels, Values]:
 
 def counted(axis: Axis, added: list[tuple[Labels, Values]], taken: list[Any] = []) -> Counts:  # noqa: B006
     counts = Counts(axis)
-    counts.add(axis.vector((axis.row(labels), digits_of(fields)) for labels, fields in added))
-    counts.take(axis.vector((axis.row(labels), digits_of(fields)) for labels, fields in taken))
+    counts.add(axis.vector(([axis.row(labels)], digits_of(fields)) for labels, fields in added))
+    counts.take(axis.vector(([axis.row(labels)], digits_of(fields)) for labels, fields in taken))
     return counts
 
 
@@ -70,7 +70,7 @@ def test_groups_kept_on_a_growing_axis_are_groups_made_anew(
     held = Counts(axis)
     for more, also_by in steps:
         every += more
-        held.add(axis.vector((axis.row(labels), digits_of(fields)) for labels, fields in more))
+        held.add(axis.vector(([axis.row(labels)], digits_of(fields)) for labels, fields in more))
         axis.fold(also_by)
         for positions in (by, also_by, ()):
             groups = [(tuple(labels[i] for i in positions), fields) for labels, fields in every]
@@ -78,7 +78,7 @@ def test_groups_kept_on_a_growing_axis_are_groups_made_anew(
         chosen = [(labels[1:2], fields) for labels, fields in every if labels[0] == kept]
         mask = axis.where({0: frozenset((kept,))})
         assert held.fold((1,), mask).maps() == total(chosen)
-        vector = axis.vector((axis.row(labels), digits_of(fields)) for labels, fields in every)
+        vector = axis.vector(([axis.row(labels)], digits_of(fields)) for labels, fields in every)
         assert axis.fold(by).sum(vector).maps() == held.fold(by).maps()
 
 
