@@ -18,7 +18,7 @@ from stream.live.scripts import Script
 from stream.live.store import Picture, Place
 
 Pairs = list[tuple[bytes, bytes]]
-_BUCKETS_AT_ONCE = 256
+_BUCKETS_AT_ONCE = 32
 _ENTRIES_AT_ONCE = 64
 _decode_entry = msgspec.msgpack.Decoder(FeedEntry).decode
 _decode_info = msgspec.msgpack.Decoder(PartitionInfo).decode

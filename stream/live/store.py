@@ -28,7 +28,8 @@ Pairs = Sequence[tuple[bytes, bytes]]
 Cell = tuple[Values, Values]
 """Live and settled."""
 
-_SPAN = SPAN_LABEL.to_bytes(4, "big")
+_ID_BYTES = 4
+_SPAN = SPAN_LABEL.to_bytes(_ID_BYTES, "big")
 _SLICE = 1_000
 _FIELDS_KEPT = 10_000
 _REMEMBERED = 50_000  # most cells are like others: one impression, two, …
@@ -83,14 +84,20 @@ class Follower(Protocol):
 
 
 class Picture:
-    """One partition's labels and cells, as they stand in Redis. Label ids are its own."""
+    """One partition's labels and cells, as they stand in Redis. Label ids are its own.
 
-    __slots__ = ("cells", "labels", "spans")
+    Buckets that were read whole are packed: millions of small strings, most of them equal, would
+    leave memory in shreds.
+    """
+
+    __slots__ = ("_alike", "_packed", "cells", "labels", "spans")
 
     def __init__(self) -> None:
         self.labels: dict[bytes, Labels] = {}
         self.cells: dict[Place, dict[bytes, bytes]] = {}
         self.spans: dict[Place, bytes] = {}
+        self._packed: dict[Place, tuple[bytes, list[bytes]]] = {}
+        self._alike: dict[bytes, bytes] = {}
 
     def learn(self, pairs: Pairs) -> None:
         """Take up label sets."""
@@ -102,12 +109,16 @@ class Picture:
         span = cells.pop(_SPAN, None)
         if span is not None:
             self.spans[place] = span
-        if cells:
+        if set(map(len, cells)) == {_ID_BYTES}:
+            one_of = self._alike.setdefault
+            self._packed[place] = b"".join(cells), [one_of(raw, raw) for raw in cells.values()]
+        elif cells:
             self.cells[place] = cells
 
     def put(self, place: Place, pairs: Pairs) -> None:
         """Replace cells of one bucket. Raises KeyError for an unknown label id."""
-        held = self.cells.setdefault(place, {})
+        packed = self._packed.pop(place, None)
+        held = self.cells.setdefault(place, dict(_unpacked(packed)) if packed else {})
         for label, raw in pairs:
             if label == _SPAN:
                 self.spans[place] = raw
@@ -118,6 +129,21 @@ class Picture:
                 held.pop(label, None)
         if not held:
             del self.cells[place]
+
+    def drain(self) -> Iterator[tuple[Place, Iterator[tuple[bytes, bytes]]]]:
+        """Every bucket and its cells, which are let go one by one."""
+        while self.cells:
+            place, cells = self.cells.popitem()
+            yield place, iter(cells.items())
+        while self._packed:
+            place, packed = self._packed.popitem()
+            yield place, _unpacked(packed)
+
+
+def _unpacked(packed: tuple[bytes, list[bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    ids, raws = packed
+    places = range(0, len(ids), _ID_BYTES)
+    return ((ids[at : at + _ID_BYTES], raw) for at, raw in zip(places, raws, strict=True))
 
 
 @dataclass(slots=True)
@@ -255,9 +281,8 @@ class Store:
         rows = {label: self.axis.row(labels) for label, labels in picture.labels.items()}
         sheets: dict[Place, Sheet] = {}
         count = 0
-        while picture.cells:
-            place, cells = picture.cells.popitem()
-            pairs, many = iter(cells.items()), list[Sheet]()
+        for place, pairs in picture.drain():
+            many: list[Sheet] = []
             while run := dict(islice(pairs, _SLICE)):
                 many.append(self._sheet({rows[label]: raw for label, raw in run.items()}))
                 count += len(run)

@@ -95,7 +95,8 @@ async def _listen(stage: Stage, space: Namespace, server: StreamProcess, port: i
     gaps.clear()
     began_s, began_cpu_s = time.perf_counter(), cpu_s(server.pid)
     while time.perf_counter() - began_s < LISTEN_S:
-        await stage.send(space, "clicks", day_of_clicks(200, wall_clock_ms(), 60_000))
+        now_ms = wall_clock_ms()  # the seed: the same ids again would be duplicates
+        await stage.send(space, "clicks", day_of_clicks(200, now_ms, 60_000, seed=now_ms))
         await asyncio.sleep(0.5)
     seconds, used_s = time.perf_counter() - began_s, cpu_s(server.pid) - began_cpu_s
     broken = sum(task.done() for task in listeners)
@@ -128,9 +129,11 @@ async def listener(port: int, gaps: list[float]) -> None:
 # --- what is held ---------------------------------------------------------------------------------
 
 
-def day_of_clicks(count: int, end_ms: int, span_ms: int = DAY_MS) -> Iterator[Record]:
+def day_of_clicks(
+    count: int, end_ms: int, span_ms: int = DAY_MS, seed: int = 3
+) -> Iterator[Record]:
     """Clicks of 1,000 campaigns and 10 channels, over a day of event time."""
-    chance = random.Random(3)
+    chance = random.Random(seed)
     for number in range(count):
         at_ms = end_ms - span_ms + number * span_ms // count
         yield _click(chance, at_ms, f"{number % 1_000:05d}", f"channel-{number // 1_000 % 10}", "")
