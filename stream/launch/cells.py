@@ -5,8 +5,11 @@ still kept, else in the book's slots of ten minutes, else (a history that was re
 the book is written) in whatever hours and days of the calendar the view still has.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stream.core.buckets import EPOCH_MAX_MS, Size
 from stream.core.catalogue import LIVE, SOURCES, Source
@@ -83,16 +86,18 @@ class Reader:
 
     def _read_minutes(self, source: Source, from_ms: int, to_ms: int) -> None:
         part = _Part(self._view, source, self._launch.campaign)
-        starts = range(from_ms, to_ms, MINUTE_MS)
-        minutes = {start_ms: part.vector([(Size.M1, start_ms)]) for start_ms in starts}
-        for labels, values in part.by(Vector.joined(minutes.values())).items():
-            self._sum(values, labels)
-        if not any(len(minute.slots) for minute in minutes.values()):
+        pieces: list[Piece] = [(Size.M1, at_ms) for at_ms in range(from_ms, to_ms, MINUTE_MS)]
+        vector, minutes = part.vectors(pieces)
+        if not len(vector.slots):
             return
-        for start_ms, minute in minutes.items():
-            self._reading.profile.add(self._minute(start_ms), 1, part.values(minute))
-            for channel, _ in part.by(minute):
-                self._see_channel(channel, start_ms, MINUTE_MS)
+        for labels, values in part.by(vector).items():
+            self._sum(values, labels)
+        for (_, start_ms), values in zip(
+            pieces, part.each(vector, minutes, len(pieces)), strict=True
+        ):
+            self._reading.profile.add(self._minute(start_ms), 1, values)
+        for channel, minute in part.channels(vector, minutes):
+            self._see_channel(channel, pieces[minute][1], MINUTE_MS)
 
     def _read_slots(self, hour: Hour, end_ms: int) -> None:
         for source in LAUNCHED:
@@ -173,9 +178,23 @@ class _Part:
         """The cells of some buckets."""
         return self._store.vector(pieces, LIVE, self._mask)
 
-    def values(self, vector: Vector) -> dict[str, float]:
-        """The sum of all cells."""
-        return _named(self._source, self._all.sum(vector).maps().get((), {}))
+    def vectors(self, pieces: Sequence[Piece]) -> tuple[Vector, NDArray[np.intp]]:
+        """The same, and of each part of it the number of its bucket."""
+        return self._store.vectors(pieces, self._mask)
+
+    def each(
+        self, vector: Vector, numbers: NDArray[np.intp], most: int
+    ) -> Iterator[dict[str, float]]:
+        """The sums of each bucket."""
+        for counts in self._all.sums(vector, numbers, most):
+            yield _named(self._source, counts.maps().get((), {}))
+
+    def channels(self, vector: Vector, numbers: NDArray[np.intp]) -> Iterator[tuple[str, int]]:
+        """The channels that occur in each bucket, in the order of buckets."""
+        rows = self._kept.rows[self._store.axis.rows_of(vector.slots)]
+        labels = self._kept.axis.labels
+        for number, row in np.unique(np.stack((numbers, rows), 1), axis=0).tolist():
+            yield labels[row][0], number
 
     def by(self, vector: Vector) -> dict[tuple[str, str], dict[str, float]]:
         """Their sums by channel and variant."""

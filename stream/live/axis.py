@@ -200,6 +200,13 @@ class Fold:
             coarse = (self.rows[keys >> _CODE_BITS] << _CODE_BITS) | (keys & (_CODES - 1))
             self.slots = np.concatenate([self.slots, axis.slots_of(coarse)])
 
+    def sums(self, vector: Vector, numbers: NDArray[np.intp], most: int) -> list["Counts"]:
+        """The same apart for each number from 0 to `most`; every digit has one."""
+        places = numbers * len(self.axis) + self.slots[vector.slots]
+        sums = np.zeros((most, len(self.axis)), np.int64)
+        np.add.at(sums.reshape(-1), places, vector.digits.astype(np.int64))
+        return [Counts(self.axis, each) for each in sums]
+
     def sum(self, vector: Vector) -> "Counts":
         """The counts of a vector on the coarser axis."""
         counts = Counts(self.axis)
@@ -210,15 +217,13 @@ class Fold:
 class Counts:
     """A sum for every slot of an axis, with which it grows."""
 
-    def __init__(self, axis: Axis) -> None:
+    def __init__(self, axis: Axis, sums: Numbers | None = None) -> None:
         self.axis = axis
-        self.sums: Numbers = np.zeros(len(axis), np.int64)
+        self.sums: Numbers = np.zeros(len(axis), np.int64) if sums is None else sums
 
     def copy(self) -> "Counts":
         """The same as they are now."""
-        counts = Counts(self.axis)
-        counts.sums[: len(self.sums)] = self.sums
-        return counts
+        return Counts(self.axis, self.sums.copy())
 
     def add(self, vector: Vector) -> None:
         """Add a vector."""

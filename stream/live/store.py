@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.core.buckets import Size
 from stream.core.catalogue import LIVE, SETTLED
@@ -176,11 +177,23 @@ class Store:
 
     def vector(self, places: Iterable[Place], state: str, mask: Mask | None = None) -> Vector:
         """The cells of some buckets as of the last settling; with a mask, of these rows only."""
-        vectors = [sheet.state(state) for place in places for sheet in self._sheets(place)]
-        if mask is not None:
-            rows_of = self.axis.rows_of
-            vectors = [vector.where(mask[rows_of(vector.slots)]) for vector in vectors]
-        return Vector.joined(vectors)
+        sheets = (sheet for place in places for sheet in self._sheets(place))
+        vector = Vector.joined(sheet.state(state) for sheet in sheets)
+        return vector if mask is None else vector.where(mask[self.axis.rows_of(vector.slots)])
+
+    def vectors(
+        self, places: Sequence[Place], mask: Mask | None = None
+    ) -> tuple[Vector, NDArray[np.intp]]:
+        """The live cells of some buckets, and of each digit the number of its bucket."""
+        parts = [(n, sheet.live) for n, p in enumerate(places) for sheet in self._sheets(p)]
+        numbers = np.repeat(
+            np.array([n for n, _ in parts], np.intp), [len(live.slots) for _, live in parts]
+        )
+        vector = Vector.joined(live for _, live in parts)
+        if mask is None:
+            return vector, numbers
+        kept = mask[self.axis.rows_of(vector.slots)]
+        return vector.where(kept), numbers[kept]
 
     def counts(self, place: Place, state: str = LIVE) -> Counts:
         """The sums of one bucket, by label set."""
