@@ -15,7 +15,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Self
 
 import httpx
@@ -28,6 +27,7 @@ from stream.core.catalogue import SOURCES
 from stream.core.cells import encode_cell
 from stream.core.records import TopicPartition
 from stream.core.rules import Rules
+from stream.garbage import collect_rarely
 from stream.live.rows import About, PartitionInfo
 from stream.live.store import Picture, Place
 from stream.live.view import View
@@ -194,6 +194,16 @@ class Filled:
         )
 
 
+def in_a_process(name: str) -> Row:
+    """The figures of a shape, from a process of its own: memory is one of them."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measure, name).result()
+
+
+def _measure(name: str) -> Row:
+    return asyncio.run(measure(SHAPES[name]))
+
+
 async def measure(shape: Shape) -> Row:
     """All figures of one shape."""
     before = resident()
@@ -201,8 +211,7 @@ async def measure(shape: Shape) -> Row:
     began_s = time.process_time()
     await server.fill()
     row = {"fill_s": time.process_time() - began_s}
-    gc.collect()
-    gc.freeze()  # as the server does
+    collect_rarely()  # as the server does
     with Beats() as beats:
         row["first_scrape_ms"] = await _cpu_ms(server, "/metrics")
     row["first_scrape_hold_ms"] = beats.longest_ms
@@ -301,7 +310,7 @@ class Beats:
     """Notes for how long others hold the event loop."""
 
     def __enter__(self) -> Self:
-        self.longest_ms = self.own_s = 0.0
+        self.longest_ms = 0.0
         self._task = asyncio.create_task(self._beat())
         return self
 
@@ -310,11 +319,9 @@ class Beats:
 
     async def _beat(self) -> None:
         while True:
-            began_s, began_here_s = time.perf_counter(), time.thread_time()
+            began_s = time.thread_time()
             await asyncio.sleep(0.001)
-            used_s = time.thread_time() - began_here_s
-            if used_s < time.perf_counter() - began_s:
-                self.longest_ms = max(self.longest_ms, used_s * 1000)
+            self.longest_ms = max(self.longest_ms, (time.thread_time() - began_s) * 1000)
 
 
 async def _cpu_ms(server: Filled, path: str) -> float:
@@ -345,14 +352,10 @@ def main() -> None:
     """Measure the shapes that were named and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shapes", nargs="*", help=f"of {', '.join(SHAPES)}; default: all")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    found = {}
     for name in options.shapes or SHAPES:
-        found[name] = asyncio.run(measure(SHAPES[name]))
-        print(name, json.dumps({k: round(n, 1) for k, n in found[name].items()}), flush=True)
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=1) + "\n")
+        row = in_a_process(name)
+        print(name, json.dumps({key: round(n, 2) for key, n in row.items()}), flush=True)
 
 
 if __name__ == "__main__":
