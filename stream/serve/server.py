@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import socket
 import ssl
@@ -106,8 +105,6 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
                     tasks.create_task(parts.exporter.run(), name="latencies"),
                     tasks.create_task(parts.ops.run(), name="ops-room"),
                 ]
-                gc.collect()
-                gc.freeze()  # what was imported stays: looking through it takes 40 ms each time
                 log.info("server_started", url=_url(settings))
                 await _serve(parts, parts.app(access, tls=tls is not None), tls, listener, stop)
                 for task in background:
