@@ -13,9 +13,9 @@ import msgspec
 from stream.core.records import TopicPartition
 from stream.live.keys import PartitionKeys, about_key, parse_bucket_name
 from stream.live.parcel import unpack
+from stream.live.picture import Picture, Place
 from stream.live.rows import About, FeedEntry, PartitionInfo
 from stream.live.scripts import Script
-from stream.live.store import Picture, Place
 
 Pairs = list[tuple[bytes, bytes]]
 _BUCKETS_AT_ONCE = 32

@@ -6,72 +6,27 @@ bucket and what came in. Knows nothing of Redis.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from operator import is_not
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.buckets import Size
 from stream.core.catalogue import LIVE, SETTLED
-from stream.core.cells import SPAN_LABEL, Values, decode_cell, decode_span
-from stream.live.axis import NOTHING, Axis, Counts, Digits, Labels, Mask, Vector, digits_of
+from stream.core.cells import Values, decode_span
+from stream.live.axis import Axis, Counts, Labels, Mask, Vector
+from stream.live.picture import SPAN, Pairs, Picture, Place, decode_labels
+from stream.live.sheet import EMPTY, Sheet, read_cell, sheet_of
 
-Place = tuple[int, int]
-"""Size and start of a bucket."""
-Pairs = Sequence[tuple[bytes, bytes]]
-"""Label ids and values; of cells, an empty value removes one."""
 Cell = tuple[Values, Values]
 """Live and settled."""
 
-_ID_BYTES = 4
-_SPAN = SPAN_LABEL.to_bytes(_ID_BYTES, "big")
 _SLICE = 1_000
 _FIELDS_KEPT = 10_000
-_REMEMBERED = 50_000  # most cells are like others: one impression, two, …
-_decode_labels = msgspec.msgpack.Decoder(tuple[str, ...]).decode
-_Digits = tuple[Digits, Digits]
-
-
-class Sheet(NamedTuple):
-    """The cells of one bucket of one partition. States that are equal are one object."""
-
-    live: Vector
-    settled: Vector
-
-    @classmethod
-    def of(cls, live: Vector, settled: Vector) -> "Sheet":
-        """A sheet of two states, which may be found to be equal."""
-        return cls(live, live if settled.equals(live) else settled)
-
-    @classmethod
-    def joined(cls, many: Sequence["Sheet"]) -> "Sheet":
-        """Sheets of different cells as one."""
-        live, settled = (Vector.joined(state) for state in zip(*many, strict=True))
-        return cls.of(live, settled)
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is no cell."""
-        return not (len(self.live.slots) or len(self.settled.slots))
-
-    def state(self, state: str) -> Vector:
-        """The vector of a state."""
-        return self.live if state == LIVE else self.settled
-
-    def parts(self, mask_of: Callable[[Vector], Mask]) -> tuple["Sheet", "Sheet"]:
-        """What a mask keeps, and the rest."""
-        live = self.live.parts(mask_of(self.live))
-        settled = live if self.settled is self.live else self.settled.parts(mask_of(self.settled))
-        return Sheet.of(live[0], settled[0]), Sheet.of(live[1], settled[1])
-
-
-_EMPTY = Sheet(NOTHING, NOTHING)
 
 
 class Follower(Protocol):
@@ -82,69 +37,6 @@ class Follower(Protocol):
 
     def forget(self) -> None:
         """Too much has changed to follow it: start again from the cells."""
-
-
-class Picture:
-    """One partition's labels and cells, as they stand in Redis. Label ids are its own.
-
-    Buckets that were read whole are packed: millions of small strings, most of them equal, would
-    leave memory in shreds.
-    """
-
-    __slots__ = ("_alike", "_packed", "cells", "labels", "spans")
-
-    def __init__(self) -> None:
-        self.labels: dict[bytes, Labels] = {}
-        self.cells: dict[Place, dict[bytes, bytes]] = {}
-        self.spans: dict[Place, bytes] = {}
-        self._packed: dict[Place, tuple[bytes, list[bytes]]] = {}
-        self._alike: dict[bytes, bytes] = {}
-
-    def learn(self, pairs: Pairs) -> None:
-        """Take up label sets."""
-        for label, raw in pairs:
-            self.labels[label] = _decode_labels(raw)
-
-    def take_bucket(self, place: Place, cells: dict[bytes, bytes]) -> None:
-        """Take up one bucket as it was read; its label sets may be learnt later."""
-        span = cells.pop(_SPAN, None)
-        if span is not None:
-            self.spans[place] = span
-        if set(map(len, cells)) == {_ID_BYTES}:
-            one_of = self._alike.setdefault
-            self._packed[place] = b"".join(cells), [one_of(raw, raw) for raw in cells.values()]
-        elif cells:
-            self.cells[place] = cells
-
-    def put(self, place: Place, pairs: Pairs) -> None:
-        """Replace cells of one bucket. Raises KeyError for an unknown label id."""
-        packed = self._packed.pop(place, None)
-        held = self.cells.setdefault(place, dict(_unpacked(packed)) if packed else {})
-        for label, raw in pairs:
-            if label == _SPAN:
-                self.spans[place] = raw
-            elif raw:
-                _ = self.labels[label]
-                held[label] = raw
-            else:
-                held.pop(label, None)
-        if not held:
-            del self.cells[place]
-
-    def drain(self) -> Iterator[tuple[Place, Iterator[tuple[bytes, bytes]]]]:
-        """Every bucket and its cells, which are let go one by one."""
-        while self.cells:
-            place, cells = self.cells.popitem()
-            yield place, iter(cells.items())
-        while self._packed:
-            place, packed = self._packed.popitem()
-            yield place, _unpacked(packed)
-
-
-def _unpacked(packed: tuple[bytes, list[bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    ids, raws = packed
-    places = range(0, len(ids), _ID_BYTES)
-    return ((ids[at : at + _ID_BYTES], raw) for at, raw in zip(places, raws, strict=True))
 
 
 @dataclass(slots=True)
@@ -265,15 +157,15 @@ class Store:
         """
         mine = self._partitions[partition]
         for label, raw in labels:
-            mine.rows[label] = self.axis.row(_decode_labels(raw))
+            mine.rows[label] = self.axis.row(decode_labels(raw))
         taken = [(place, dict(pairs)) for place, pairs in buckets]
-        spans = [(place, cells.pop(_SPAN)) for place, cells in taken if _SPAN in cells]
+        spans = [(place, cells.pop(SPAN)) for place, cells in taken if SPAN in cells]
         rows = mine.rows
         read = [
             (place, {rows[label]: raw for label, raw in cells.items()}) for place, cells in taken
         ]
         for raw in {raw for _, cells in taken for raw in cells.values() if raw}:
-            _decode(raw)
+            read_cell(raw)
         mine.spans.update(spans)
         for place, changed in read:
             mine.waiting.setdefault(place, {}).update(changed)
@@ -297,7 +189,7 @@ class Store:
         for place, pairs in picture.drain():
             many: list[Sheet] = []
             while run := dict(islice(pairs, _SLICE)):
-                many.append(self._sheet({rows[label]: raw for label, raw in run.items()}))
+                many.append(sheet_of(self.axis, {rows[label]: raw for label, raw in run.items()}))
                 count += len(run)
                 if count >= _SLICE:
                     await asyncio.sleep(0)
@@ -320,10 +212,10 @@ class Store:
 
     def _change(self, number: int, place: Place, cells: Mapping[int, bytes]) -> None:
         """Put cells in the place of those of the same rows."""
-        sheets, into = self._partitions[number].sheets, self._sheet(cells)
+        sheets, into = self._partitions[number].sheets, sheet_of(self.axis, cells)
         changed = np.zeros(len(self.axis.labels), np.bool_)
         changed[list(cells)] = True
-        out, kept = sheets.get(place, _EMPTY).parts(lambda v: changed[self.axis.rows_of(v.slots)])
+        out, kept = sheets.get(place, EMPTY).parts(lambda v: changed[self.axis.rows_of(v.slots)])
         if self._follower is not None:
             self._follower.change(place, out, into)
         sheet = Sheet.joined((kept, into))
@@ -333,17 +225,6 @@ class Store:
         else:
             sheets[place] = sheet
             self._note(number, place)
-
-    def _sheet(self, cells: Mapping[int, bytes]) -> Sheet:
-        """The sheet of cells by row; an empty value is an empty cell."""
-        alike: dict[bytes, list[int]] = {}
-        for row, raw in cells.items():
-            alike.setdefault(raw, []).append(row)
-        many = [(rows, *_decode(raw)) for raw, rows in alike.items() if raw]
-        live = self.axis.vector((rows, live) for rows, live, _ in many)
-        if all(settled is live for _, live, settled in many):
-            return Sheet(live, live)
-        return Sheet.of(live, self.axis.vector((rows, settled) for rows, _, settled in many))
 
     def _note(self, partition: int, place: Place) -> None:
         """A bucket of a partition holds something, or something else."""
@@ -365,13 +246,3 @@ class Store:
             self._revisions[place[1]] = self._changes
             if place[1] not in self._starts.get(Size.H1, {}):
                 del self._revisions[place[1]]
-
-
-@lru_cache(_REMEMBERED)
-def _decode(raw: bytes) -> _Digits:
-    """Digits of a cell's bytes; states that are equal, as most of the past's are, are one."""
-    live, settled = decode_cell(raw)
-    digits = digits_of(live)
-    if not settled:
-        return digits, ()
-    return digits, digits if settled == live else digits_of(settled)

@@ -18,9 +18,10 @@ from stream.live import evaluate
 from stream.live.axis import Labels
 from stream.live.backlog import Backlog, backlog
 from stream.live.cover import Shelf
+from stream.live.picture import Pairs, Picture, Place
 from stream.live.query import Answer, Explanation, PartitionStatus, Query, Status
 from stream.live.rows import About, PartitionInfo
-from stream.live.store import Pairs, Picture, Place, Store
+from stream.live.store import Store
 from stream.live.windows import Window, Windows, window_bounds
 
 STALE_AFTER_S = 30.0

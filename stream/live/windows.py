@@ -12,7 +12,9 @@ from stream.core.cells import Values
 from stream.core.durations import DAY_MS, HOUR_MS
 from stream.live.axis import Counts, Labels, Vector
 from stream.live.cover import FINE_TO_COARSE, Shelf
-from stream.live.store import Place, Sheet, Store
+from stream.live.picture import Place
+from stream.live.sheet import Sheet
+from stream.live.store import Store
 
 _AT_ONCE = 64
 STANDARD_MS = frozenset(WINDOWS_MS.values())

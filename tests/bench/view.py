@@ -28,8 +28,8 @@ from stream.core.cells import encode_cell
 from stream.core.records import TopicPartition
 from stream.core.rules import Rules
 from stream.garbage import collect_rarely
+from stream.live.picture import Picture, Place
 from stream.live.rows import About, PartitionInfo
-from stream.live.store import Picture, Place
 from stream.live.view import View
 from stream.serve.server import Parts, _serve
 from stream.serve.server import _listen as _listen_on

@@ -14,7 +14,8 @@ from stream.core.cells import Values, add, encode_cell
 from stream.core.sketch import FIRST_BIN
 from stream.live.axis import Axis, Counts, Labels, digits_of
 from stream.live.cover import FINE_TO_COARSE, Shelf, cover
-from stream.live.store import Picture, Store
+from stream.live.picture import Picture
+from stream.live.store import Store
 from stream.live.windows import Windows, grain, summed, window_bounds
 
 NOW_MS = 1_743_200_400_000  # an hour before the day on which Berlin's clocks change
@@ -128,10 +129,16 @@ class Model:
         picture.learn(
             [(_id(first_id + i), msgspec.msgpack.encode(v)) for i, v in enumerate(LABELS)]
         )
+        buckets: dict[tuple[int, int], dict[bytes, bytes]] = {}
         for (owner, place, labels), cell in self.cells.items():
             if owner == partition:
                 label = _id(first_id + LABELS.index(labels))
-                picture.put(place, [(label, encode_cell(*cell))])
+                buckets.setdefault(place, {})[label] = encode_cell(*cell)
+        for number, (place, cells) in enumerate(buckets.items()):
+            pairs = list(cells.items())
+            if number % 3:
+                picture.take_bucket(place, cells)
+            picture.put(place, pairs if number % 3 == 0 else pairs[: number % 2])
         return picture
 
 
