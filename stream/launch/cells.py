@@ -5,20 +5,23 @@ still kept, else in the book's slots of ten minutes, else (a history that was re
 the book is written) in whatever hours and days of the calendar the view still has.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream.core.buckets import EPOCH_MAX_MS, Size
-from stream.core.catalogue import SOURCES, Source
+from stream.core.catalogue import LIVE, SOURCES, Source
 from stream.core.cells import Values
 from stream.core.durations import HOUR_MS, MINUTE_MS
 from stream.core.launches import HOURS, KEPT_BY, SLOT_MS, Hour, LaunchId
 from stream.core.launches import SOURCES as LAUNCHED
 from stream.launch.axis import WEEK
 from stream.launch.profile import Profile
-from stream.live.cover import cover
+from stream.live.axis import Vector
+from stream.live.cover import Piece, cover
 from stream.live.launch_book import LaunchBook
-from stream.live.vectors import Labels, Vector
 from stream.live.view import View
 
 
@@ -82,26 +85,19 @@ class Reader:
         return self._view.shelf(source.topic).kept(Size.M1, start_ms + MINUTE_MS)
 
     def _read_minutes(self, source: Source, from_ms: int, to_ms: int) -> None:
-        store = self._view.store(source.topic)
-        sets = campaign_sets(self._view, source, self._launch.campaign, from_ms, to_ms)
-        if not sets:
+        part = _Part(self._view, source, self._launch.campaign)
+        pieces: list[Piece] = [(Size.M1, at_ms) for at_ms in range(from_ms, to_ms, MINUTE_MS)]
+        vector, minutes = part.vectors(pieces)
+        if not len(vector.slots):
             return
-        sums: dict[Labels, list[Vector]] = {labels: [] for labels in sets}
-        for start_ms in range(from_ms, to_ms, MINUTE_MS):
-            bucket = store.bucket(Size.M1, start_ms)
-            many = []
-            for labels in sets:
-                cell = bucket.get(labels)
-                if cell is not None:
-                    many.append(cell[0])
-                    sums[labels].append(cell[0])
-                    self._see(source, labels, start_ms, MINUTE_MS)
-            values = store.algebra.unpack(store.algebra.total(many)) if many else {}
-            self._count(source, start_ms, 1, values)
-        for labels, vectors in sums.items():
-            if vectors:
-                values = store.algebra.unpack(store.algebra.total(vectors))
-                self._sum(_named(source, values), _kept_labels(source, labels))
+        for labels, values in part.by(vector).items():
+            self._sum(values, labels)
+        for (_, start_ms), values in zip(
+            pieces, part.each(vector, minutes, len(pieces)), strict=True
+        ):
+            self._reading.profile.add(self._minute(start_ms), 1, values)
+        for channel, minute in part.channels(vector, minutes):
+            self._see_channel(channel, pieces[minute][1], MINUTE_MS)
 
     def _read_slots(self, hour: Hour, end_ms: int) -> None:
         for source in LAUNCHED:
@@ -119,7 +115,7 @@ class Reader:
 
     def _read_coarse(self, source: Source, from_ms: int, to_ms: int) -> None:
         """Hours and days of the calendar over a gap, by their share in it."""
-        store, calendar = self._view.store(source.topic), self._view.calendar
+        part, calendar = _Part(self._view, source, self._launch.campaign), self._view.calendar
         shelf = self._view.shelf(source.topic)
         at_ms = from_ms
         while at_ms < to_ms:
@@ -129,13 +125,11 @@ class Reader:
             end_ms = calendar.end(size, start_ms)
             until_ms = min(end_ms, to_ms)
             share = (until_ms - at_ms) / (end_ms - start_ms)
-            for labels, cell in store.bucket(size, start_ms).items():
-                if labels[0] == self._launch.campaign and cell[0]:
-                    values = _named(source, store.algebra.unpack(cell[0]))
-                    part = {name: n * share for name, n in values.items()}
-                    self._sum(part, _kept_labels(source, labels))
-                    self._spread(part, at_ms, until_ms, (end_ms - start_ms) // MINUTE_MS)
-                    self._see(source, labels, at_ms, end_ms - start_ms)
+            for labels, values in part.by(part.vector([(size, start_ms)])).items():
+                shared = {name: n * share for name, n in values.items()}
+                self._sum(shared, labels)
+                self._spread(shared, at_ms, until_ms, (end_ms - start_ms) // MINUTE_MS)
+                self._see_channel(labels[0], at_ms, end_ms - start_ms)
             at_ms = until_ms
 
     def _spread(self, part: Mapping[str, float], from_ms: int, to_ms: int, grain: int) -> None:
@@ -144,16 +138,10 @@ class Reader:
         profile.add(first, width, part)
         profile.grain[first : first + width] = grain
 
-    def _count(self, source: Source, start_ms: int, width: int, values: Values) -> None:
-        self._reading.profile.add(self._minute(start_ms), width, _named(source, values))
-
     def _sum(self, values: Mapping[str, float], labels: tuple[str, str]) -> None:
         sums = self._reading.sums.setdefault(labels, {})
         for name, n in values.items():
             sums[name] = sums.get(name, 0.0) + n
-
-    def _see(self, source: Source, labels: Labels, at_ms: int, grain_ms: int) -> None:
-        self._see_channel(labels[source.dimensions.index("channel")], at_ms, grain_ms)
 
     def _see_channel(self, channel: str, at_ms: int, grain_ms: int) -> None:
         seen = self._reading.channels.get(channel)
@@ -174,19 +162,44 @@ def end_of(launch: LaunchId, moment_ms: int) -> int:
     return max(launch.at_ms, min(end_ms, launch.at_ms + WEEK * MINUTE_MS))
 
 
-def campaign_sets(
-    view: View, source: Source, campaign: str, from_ms: int, to_ms: int
-) -> list[Labels]:
-    """A campaign's label sets that were counted between two instants."""
-    store, calendar = view.store(source.topic), view.calendar
-    found: dict[Labels, None] = {}
-    at_ms = calendar.start(Size.H1, from_ms)
-    while at_ms < to_ms:
-        for labels in store.bucket(Size.H1, at_ms):
-            if labels[0] == campaign:
-                found[labels] = None
-        at_ms += HOUR_MS
-    return list(found)
+class _Part:
+    """The live cells of one campaign (None: of all), and their sums by field name."""
+
+    def __init__(self, view: View, source: Source, campaign: str | None) -> None:
+        place = source.dimensions.index
+        self._source, self._store = source, view.store(source.topic)
+        axis, filters = self._store.axis, {}
+        if campaign is not None:
+            filters[place("campaign")] = frozenset((campaign,))
+        self._mask = axis.where(filters)
+        self._all, self._kept = axis.fold(()), axis.fold(tuple(map(place, KEPT_BY)))
+
+    def vector(self, pieces: Iterable[Piece]) -> Vector:
+        """The cells of some buckets."""
+        return self._store.vector(pieces, LIVE, self._mask)
+
+    def vectors(self, pieces: Sequence[Piece]) -> tuple[Vector, NDArray[np.intp]]:
+        """The same, and of each part of it the number of its bucket."""
+        return self._store.vectors(pieces, self._mask)
+
+    def each(
+        self, vector: Vector, numbers: NDArray[np.intp], most: int
+    ) -> Iterator[dict[str, float]]:
+        """The sums of each bucket."""
+        for counts in self._all.sums(vector, numbers, most):
+            yield _named(self._source, counts.maps().get((), {}))
+
+    def channels(self, vector: Vector, numbers: NDArray[np.intp]) -> Iterator[tuple[str, int]]:
+        """The channels that occur in each bucket, in the order of buckets."""
+        rows = self._kept.rows[self._store.axis.rows_of(vector.slots)]
+        labels = self._kept.axis.labels
+        for number, row in np.unique(np.stack((numbers, rows), 1), axis=0).tolist():
+            yield labels[row][0], number
+
+    def by(self, vector: Vector) -> dict[tuple[str, str], dict[str, float]]:
+        """Their sums by channel and variant."""
+        sums = self._kept.sum(vector).maps()
+        return {(a, b): _named(self._source, values) for (a, b), values in sums.items()}
 
 
 def sum_between(
@@ -194,14 +207,8 @@ def sum_between(
 ) -> Values:
     """The fields of a campaign (None: of all) between two instants, in whatever is still kept."""
     span = cover(view.shelf(source.topic), from_ms, to_ms, limit_ms=EPOCH_MAX_MS)
-    store = view.store(source.topic)
-    vectors = [
-        cell[0]
-        for size, start_ms in span.pieces
-        for labels, cell in store.bucket(size, start_ms).items()
-        if campaign is None or labels[0] == campaign
-    ]
-    return store.algebra.unpack(store.algebra.total(vectors)) if vectors else {}
+    axis, part = view.store(source.topic).axis, _Part(view, source, campaign)
+    return axis.fold(()).sum(part.vector(span.pieces)).maps().get((), {})
 
 
 def campaigns_of(view: View) -> set[str]:
@@ -210,19 +217,14 @@ def campaigns_of(view: View) -> set[str]:
     for source in SOURCES.values():
         if source.dimensions[0] == "campaign":
             store = view.store(source.topic)
-            for start_ms in store.starts(Size.D1):
-                found.update(labels[0] for labels in store.bucket(Size.D1, start_ms))
+            days = [(Size.D1, start_ms) for start_ms in store.starts(Size.D1)]
+            found.update(labels[0] for labels in store.seen(days))
     return found
 
 
 def _named(source: Source, values: Values) -> dict[str, float]:
     names = source.fields
     return {names[i]: n for i, n in values.items() if i < len(names)}
-
-
-def _kept_labels(source: Source, labels: Labels) -> tuple[str, str]:
-    channel, variant = (labels[source.dimensions.index(name)] for name in KEPT_BY)
-    return channel, variant
 
 
 def _joined(gaps: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

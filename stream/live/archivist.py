@@ -28,10 +28,10 @@ from stream.core.launches import (
     is_poorer,
 )
 from stream.core.launches import RETENTION_MS as REMEMBERED_MS
+from stream.live.axis import Labels
 from stream.live.cell_reader import CellReader, Pictures
 from stream.live.launch_book import LaunchBook
 from stream.live.link import Client
-from stream.live.vectors import Labels
 
 HOURS_AT_ONCE = 6
 LOOKED_AT_AGAIN = 2

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from stream.core.buckets import WINDOWS_MS, Calendar, Size
 from stream.core.catalogue import LIVE, METRICS, TICKETS
+from stream.live.axis import Labels
 from stream.live.store import Store
-from stream.live.vectors import Labels
 
 if TYPE_CHECKING:
     from stream.live.view import View
@@ -50,27 +50,20 @@ def backlog(
 ) -> list[Backlog]:
     """A row per group that has open tickets, most first; without `by` always exactly one row."""
     members = _members(view, by, filters)
-    levels = view.store(TICKETS.topic).bucket(Size.ALL, 0)
-    field = view.store(TICKETS.topic).algebra.field
-    found = {
-        group: (
-            sum(field(levels[one][0], OPEN) for one in labels),
-            sum(field(levels[one][0], AWAITING) for one in labels),
-        )
-        for group, labels in members.items()
-    }
-    oldest = oldest_buckets(view, members)
+    store = view.store(TICKETS.topic)
+    is_open, awaiting = (store.field((Size.ALL, 0), field) for field in (OPEN, AWAITING))
+    oldest, younger = oldest_buckets(view, members), _younger(view, now_ms)
     rows = []
-    for group, (is_open, awaiting) in found.items():
+    for group, labels in members.items():
         at = oldest.get(group)
         rows.append(
             Backlog(
                 dict(zip(by, group, strict=True)),
-                is_open,
-                awaiting,
+                _sum(is_open, labels),
+                _sum(awaiting, labels),
                 None if at is None else at[1],
                 None if at is None else view.calendar.end(*at),
-                _younger(view, now_ms, members[group]),
+                {name: _sum(counts, labels) for name, counts in younger.items()},
             )
         )
     rows.sort(key=lambda row: (-row.open, tuple(row.labels.values())))
@@ -83,18 +76,15 @@ def oldest_buckets(view: "View", members: Mapping[Group, list[Labels]]) -> dict[
     Days are looked through from the newest back, until all that are open have been met.
     """
     store = view.store(TICKETS.topic)
-    field, levels = store.algebra.field, store.bucket(Size.ALL, 0)
-    left = {
-        group: sum(field(levels[one][0], OPEN) for one in labels)
-        for group, labels in members.items()
-    }
+    is_open = store.field((Size.ALL, 0), OPEN)
+    left = {group: _sum(is_open, labels) for group, labels in members.items()}
     found: dict[Group, Bucket] = {}
     for start_ms in sorted(store.starts(Size.D1), reverse=True):
         left = {group: n for group, n in left.items() if n > 0}
         if not left:
             break
         for group in left:
-            count = _count(store, (Size.D1, start_ms), members[group])
+            count = _sum(store.field((Size.D1, start_ms), _STILL_OPEN), members[group])
             if count:
                 found[group] = Size.D1, start_ms
                 left[group] -= count
@@ -109,8 +99,8 @@ def _members(
     place: Callable[[str], int] = TICKETS.dimensions.index
     shown, wanted = [place(n) for n in by], [(place(n), kept) for n, kept in filters.items()]
     members: dict[Group, list[Labels]] = {} if by else {(): []}
-    for labels, (live, _) in store.bucket(Size.ALL, 0).items():
-        if store.algebra.field(live, OPEN) and all(labels[i] in kept for i, kept in wanted):
+    for labels in store.field((Size.ALL, 0), OPEN):
+        if all(labels[i] in kept for i, kept in wanted):
             members.setdefault(tuple(labels[i] for i in shown), []).append(labels)
     return members
 
@@ -121,7 +111,7 @@ def _refine(store: Store, calendar: Calendar, at: Bucket, labels: list[Labels]) 
     end_ms = calendar.end(size, start_ms)
     while (finer := _FINER.get(size)) is not None:
         at_ms = calendar.start(finer, start_ms)
-        while at_ms < end_ms and not _count(store, (finer, at_ms), labels):
+        while at_ms < end_ms and not _sum(store.field((finer, at_ms), _STILL_OPEN), labels):
             at_ms = calendar.end(finer, at_ms)
         if at_ms >= end_ms:
             break
@@ -129,16 +119,14 @@ def _refine(store: Store, calendar: Calendar, at: Bucket, labels: list[Labels]) 
     return size, start_ms
 
 
-def _count(store: Store, at: Bucket, labels: Iterable[Labels]) -> int:
-    bucket, field = store.bucket(*at), store.algebra.field
-    return sum(field(bucket[one][0], _STILL_OPEN) for one in labels if one in bucket)
+def _sum(counts: Mapping[Labels, int], labels: Iterable[Labels]) -> int:
+    return sum(counts.get(one, 0) for one in labels)
 
 
-def _younger(view: "View", now_ms: int, labels: list[Labels]) -> dict[str, int]:
-    field = view.store(TICKETS.topic).algebra.field
-    counts: dict[str, int] = {}
+def _younger(view: "View", now_ms: int) -> dict[str, Mapping[Labels, int]]:
+    """Open tickets that were opened within each of the ages, by label set."""
+    found: dict[str, Mapping[Labels, int]] = {}
     for name in AGES:
         window = view.window(METRICS["fcr"], WINDOWS_MS[name], LIVE, now_ms)
-        vectors = window.vectors if window else {}
-        counts[name] = sum(field(vectors[one], _STILL_OPEN) for one in labels if one in vectors)
-    return counts
+        found[name] = window.field(_STILL_OPEN) if window else {}
+    return found

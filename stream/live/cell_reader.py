@@ -13,11 +13,11 @@ import msgspec
 from stream.core.buckets import Size
 from stream.core.cells import Values, decode_cell
 from stream.core.records import TopicPartition
+from stream.live.axis import Labels
 from stream.live.feed import read_about
 from stream.live.keys import PartitionKeys, bucket_name, parse_bucket_name
 from stream.live.link import Client, reach
 from stream.live.rows import About, PartitionInfo
-from stream.live.vectors import Labels
 
 _BUCKETS_AT_ONCE = 240
 _decode_info = msgspec.msgpack.Decoder(PartitionInfo).decode

@@ -1,17 +1,19 @@
 """Evaluation: from a question and a view to an answer. Pure; the contract of the HTTP queries.
 
 A window that is kept as a sum costs its label sets; everything else the cells of the buckets that
-cover the range. `View` is asked for what is held, never changed.
+cover the range. Either way they are added up as arrays, and only the rows that are shown are made
+one by one. `View` is asked for what is held, never changed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stream.core.buckets import EPOCH_MAX_MS, Size
 from stream.core.catalogue import LIVE, SETTLED
+from stream.live.axis import Counts, Mask
 from stream.live.cover import Cover, Piece, cover
-from stream.live.figures import Figures, Tally
+from stream.live.figures import Figures, Tallies
 from stream.live.query import (
     MAX_SERIES_ROWS,
     Answer,
@@ -23,8 +25,6 @@ from stream.live.query import (
     Row,
     TooManyRowsError,
 )
-from stream.live.store import Store
-from stream.live.vectors import Algebra, Labels, Vector
 from stream.live.windows import STANDARD_MS, window_bounds
 
 if TYPE_CHECKING:
@@ -33,35 +33,22 @@ if TYPE_CHECKING:
 Group = tuple[str, ...]
 
 
-class Groups(dict[Labels, Group | None]):
-    """From a label set to its group, None where a filter leaves it out; each is found once."""
-
-    def __init__(self, query: Query) -> None:
-        dimensions = query.metric.source.dimensions
-        self._shown = [dimensions.index(name) for name in query.by]
-        self._wanted = [(dimensions.index(name), kept) for name, kept in query.filters.items()]
-
-    def __missing__(self, labels: Labels) -> Group | None:
-        group: Group | None = tuple([labels[i] for i in self._shown])
-        for i, kept in self._wanted:
-            if labels[i] not in kept:
-                group = None
-        self[labels] = group
-        return group
-
-
 def answer(view: "View", query: Query, now_ms: int) -> Answer:
     """One row per group over the whole range."""
-    figures = Figures(query.metric, query.fraction)
     if query.window_ms in STANDARD_MS and query.age_ms is None:
-        span, values = _kept_window(view, query, now_ms)
+        span, counts = _kept_window(view, query, now_ms)
     else:
         span = _span(view, query, now_ms, Size.D1)
-        values = _cells(view.store(query.metric.source.topic), span.pieces, query.state)
-    algebra = view.store(query.metric.source.topic).algebra
-    tallies = _tally(figures, algebra, _gather(Groups(query), values))
-    rows = _rows(query, figures, tallies)
-    return _answer(view, query, now_ms, span, rows[: query.limit], len(rows) > query.limit)
+        counts = _counts(view, query, span.pieces)
+    figures = Figures(query.metric, query.fraction)
+    tallies = figures.tallies(counts)
+    if not query.by:
+        row = figures.row(tallies.find(()), {})
+        return _answer(view, query, now_ms, span, [row], truncated=False)
+    ordered = _order(query, tallies)
+    shown = ((tallies.of(n), tallies.labels[n]) for n in ordered[: query.limit])
+    rows = [figures.row(tally, _labels(query, group)) for tally, group in shown]
+    return _answer(view, query, now_ms, span, rows, len(ordered) > query.limit)
 
 
 def series(view: "View", query: Query, step: Size, now_ms: int) -> Answer:
@@ -69,17 +56,17 @@ def series(view: "View", query: Query, step: Size, now_ms: int) -> Answer:
     figures = Figures(query.metric, query.fraction)
     step = _kept_step(view, query, step, now_ms)
     span = _span(view, query, now_ms, step)
-    algebra = view.store(query.metric.source.topic).algebra
-    steps = _steps(view, query, span.pieces, step)
-    whole: dict[Group, list[Vector]] = {}
-    for sums in steps.values():
-        for group, vector in sums.items():
-            whole.setdefault(group, []).append(vector)
-    ordered = _order(query, _tally(figures, algebra, whole))
+    whole = figures.tallies(_counts(view, query, span.pieces))
+    ordered = _order(query, whole)
+    shown = [whole.labels[n] for n in ordered[: query.limit]]
+    steps = [
+        (at_ms, figures.tallies(_counts(view, query, pieces)))
+        for at_ms, pieces in _steps(view, span.pieces, step).items()
+    ]
     rows: list[Row] = []
-    for group, _ in ordered[: query.limit]:
-        for at_ms, sums in steps.items():
-            tally = figures.tally([algebra.unpack(sums[group])] if group in sums else ())
+    for group in shown:
+        for at_ms, tallies in steps:
+            tally = tallies.find(group)
             if not tally.empty:
                 rows.append(figures.row(tally, _labels(query, group), at_ms))
         if len(rows) > MAX_SERIES_ROWS:
@@ -93,18 +80,15 @@ def explain(view: "View", query: Query, now_ms: int) -> Explanation:
     topic = query.metric.source.topic
     store = view.store(topic)
     span = _span(view, query, now_ms, Size.D1)
-    groups = Groups(query)
-    vectors = _gather(groups, _cells(store, span.pieces, query.state)).get((), [])
-    live = _gather(groups, _cells(store, span.pieces, LIVE)).get((), [])
-    sums = store.algebra.unpack(store.algebra.total(vectors)) if vectors else {}
-    fates = store.algebra.unpack(store.algebra.total(live)) if live else {}
+    sums = _counts(view, query, span.pieces).maps().get((), {})
+    fates = _counts(view, replace(query, state=LIVE), span.pieces).maps().get((), {})
     index = query.metric.source.index
     named = [*query.fraction.numerator, *query.fraction.denominator]
     spans = store.spans(span.pieces)
     return Explanation(
         query=query,
         answer=answer(view, query, now_ms),
-        layers=_layers(view, store, span.pieces, groups),
+        layers=_layers(view, query, span.pieces),
         fields={n: sums.get(index[n], 0) for n in (name.removeprefix("-") for name in named)},
         left_out={name: fates.get(index[name], 0) for name in query.metric.source.fates},
         partitions=[
@@ -122,16 +106,12 @@ def _provenance(view: "View", status: PartitionStatus, span: tuple[int, int] | N
     return Provenance(status, first, last, view.tally(status))
 
 
-def _layers(
-    view: "View",
-    store: Store,
-    pieces: Iterable[Piece],
-    groups: Groups,
-) -> list[Layer]:
+def _layers(view: "View", query: Query, pieces: Iterable[Piece]) -> list[Layer]:
+    store, mask = view.store(query.metric.source.topic), _mask(view, query)
     layers: list[Layer] = []
     for size, start_ms in pieces:
         end_ms = view.calendar.end(size, start_ms)
-        cells = sum(groups[labels] is not None for labels in store.bucket(size, start_ms))
+        cells = len(store.seen([(size, start_ms)], mask))
         last = layers[-1] if layers else None
         if last is not None and last.size == size and last.to_ms == start_ms:
             layers[-1] = Layer(size, last.from_ms, end_ms, last.buckets + 1, last.cells + cells)
@@ -140,21 +120,12 @@ def _layers(
     return layers
 
 
-def _steps(
-    view: "View", query: Query, pieces: Iterable[Piece], step: Size
-) -> dict[int, dict[Group, Vector]]:
-    """The sum of each group in each step, by the step's start."""
-    store, groups = view.store(query.metric.source.topic), Groups(query)
-    by_step: dict[int, list[Piece]] = {}
+def _steps(view: "View", pieces: Iterable[Piece], step: Size) -> dict[int, list[Piece]]:
+    """The buckets of each step, by the step's start."""
+    steps: dict[int, list[Piece]] = {}
     for size, start_ms in pieces:
-        by_step.setdefault(view.calendar.start(step, start_ms), []).append((size, start_ms))
-    return {
-        at_ms: {
-            group: store.algebra.total(many)
-            for group, many in _gather(groups, _cells(store, held, query.state)).items()
-        }
-        for at_ms, held in by_step.items()
-    }
+        steps.setdefault(view.calendar.start(step, start_ms), []).append((size, start_ms))
+    return steps
 
 
 def _answer(
@@ -222,13 +193,12 @@ def _nothing(view: "View", query: Query, now_ms: int) -> Cover:
     return Cover(from_ms, from_ms, [])
 
 
-def _kept_window(
-    view: "View", query: Query, now_ms: int
-) -> tuple[Cover, Iterable[tuple[Labels, Vector]]]:
+def _kept_window(view: "View", query: Query, now_ms: int) -> tuple[Cover, Counts]:
     window = view.window(query.metric, query.window_ms or 0, query.state, now_ms)
     if window is None:
-        return _nothing(view, query, now_ms), ()
-    return Cover(window.bounds.from_ms, window.bounds.to_ms, []), window.vectors.items()
+        return _nothing(view, query, now_ms), _counts(view, query, [])
+    span = Cover(window.bounds.from_ms, window.bounds.to_ms, [])
+    return span, window.counts.fold(_shown(query), _mask(view, query))
 
 
 def _kept_step(view: "View", query: Query, step: Size, now_ms: int) -> Size:
@@ -239,63 +209,44 @@ def _kept_step(view: "View", query: Query, step: Size, now_ms: int) -> Size:
     return max(step, shelf.finest(max(from_ms, shelf.oldest_ms)))
 
 
-def _cells(store: Store, pieces: Iterable[Piece], state: str) -> Iterator[tuple[Labels, Vector]]:
-    which = 0 if state == LIVE else 1
-    for size, start_ms in pieces:
-        for labels, cell in store.bucket(size, start_ms).items():
-            yield labels, cell[which]
-
-
 # --- groups and rows ---
 
 
-def _tally(
-    figures: Figures, algebra: Algebra, vectors: Mapping[Group, list[Vector]]
-) -> dict[Group, Tally]:
-    tallies: dict[Group, Tally] = {}
-    for group, many in vectors.items():
-        tally = tallies[group] = Tally()
-        figures.add(tally, algebra.unpack(algebra.total(many)))
-    return tallies
+def _shown(query: Query) -> tuple[int, ...]:
+    """The positions of the dimensions that are grouped by."""
+    return tuple(query.metric.source.dimensions.index(name) for name in query.by)
 
 
-def _gather(groups: Groups, many: Iterable[tuple[Labels, Vector]]) -> dict[Group, list[Vector]]:
-    """The vectors of each group."""
-    gathered: dict[Group, list[Vector]] = {}
-    for labels, vector in many:
-        group = groups[labels]
-        if group is not None:
-            held = gathered.get(group)
-            if held is None:
-                gathered[group] = [vector]
-            else:
-                held.append(vector)
-    return gathered
+def _mask(view: "View", query: Query) -> Mask | None:
+    """The label sets that the filters keep; None: all."""
+    place = query.metric.source.dimensions.index
+    axis = view.store(query.metric.source.topic).axis
+    return axis.where({place(name): kept for name, kept in query.filters.items()})
+
+
+def _counts(view: "View", query: Query, pieces: Iterable[Piece]) -> Counts:
+    """The sums of each group over some buckets."""
+    store = view.store(query.metric.source.topic)
+    vector = store.vector(pieces, query.state, _mask(view, query))
+    return store.axis.fold(_shown(query)).sum(vector)
 
 
 def _labels(query: Query, group: Group) -> Mapping[str, str]:
     return dict(zip(query.by, group, strict=True))
 
 
-def _rows(query: Query, figures: Figures, tallies: dict[Group, Tally]) -> list[Row]:
-    if not query.by:
-        return [figures.row(tallies.get((), Tally()), {})]
-    ordered = _order(query, tallies)
-    return [figures.row(tally, _labels(query, group)) for group, tally in ordered]
-
-
-def _order(query: Query, tallies: dict[Group, Tally]) -> list[tuple[Group, Tally]]:
+def _order(query: Query, tallies: Tallies) -> list[int]:
     """Groups with data, sorted; equal ones by label, those without a value last either way."""
     key, sign = query.order.removeprefix("-"), -1 if query.order.startswith("-") else 1
-    listed = sorted((item for item in tallies.items() if not item[1].empty), key=lambda i: i[0])
+    listed = sorted(tallies.with_data(), key=tallies.labels.__getitem__)
     if key == "label":
         return listed[::sign]
+    above, below = tallies.numerators, tallies.denominators
     if key == "value":
 
-        def rank(item: tuple[Group, Tally]) -> tuple[bool, float]:
-            tally = item[1]
-            below = tally.denominator
-            return not below, sign * tally.numerator / below if below else 0.0
+        def rank(n: int) -> tuple[bool, float]:
+            return not below[n], sign * above[n] / below[n] if below[n] else 0.0
 
         return sorted(listed, key=rank)
-    return sorted(listed, key=lambda item: sign * getattr(item[1], key))
+    by = above if key == "numerator" else below
+    return sorted(listed, key=lambda n: sign * by[n])

@@ -13,12 +13,12 @@ import msgspec
 from stream.core.records import TopicPartition
 from stream.live.keys import PartitionKeys, about_key, parse_bucket_name
 from stream.live.parcel import unpack
+from stream.live.picture import Picture, Place
 from stream.live.rows import About, FeedEntry, PartitionInfo
 from stream.live.scripts import Script
-from stream.live.store import Picture, Place
 
 Pairs = list[tuple[bytes, bytes]]
-_BUCKETS_AT_ONCE = 256
+_BUCKETS_AT_ONCE = 32
 _ENTRIES_AT_ONCE = 64
 _decode_entry = msgspec.msgpack.Decoder(FeedEntry).decode
 _decode_info = msgspec.msgpack.Decoder(PartitionInfo).decode

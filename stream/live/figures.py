@@ -1,11 +1,13 @@
 """Figures: from summed fields to a metric's value, interval and quantiles. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 from stream.core.catalogue import Fraction, Metric, Sum, Unit
 from stream.core.cells import Values
 from stream.core.ratios import wilson
 from stream.core.sketch import bins, percentiles
+from stream.live.axis import Counts, Labels
 from stream.live.query import Quantiles, Row
 
 _Terms = tuple[tuple[int, int], ...]
@@ -24,6 +26,44 @@ class Tally:
     def empty(self) -> bool:
         """Whether nothing was counted on either side."""
         return not (self.numerator or self.denominator)
+
+
+class Tallies:
+    """What many groups have come to; a group is known by its number, its place in `labels`."""
+
+    def __init__(
+        self, counts: Counts, above: Sequence[int], below: Sequence[int], sketch: int | None
+    ) -> None:
+        self.labels = counts.axis.labels
+        self.numerators, self.denominators = above, below
+        self._counts, self._sketch = counts, sketch
+
+    def with_data(self) -> list[int]:
+        """The groups in which anything was counted on either side."""
+        pairs = zip(self.numerators, self.denominators, strict=True)
+        return [n for n, (above, below) in enumerate(pairs) if above or below]
+
+    def rank(self, number: int) -> tuple[int, Labels]:
+        """By this, groups come in the order of their denominators, the greatest first."""
+        return -self.denominators[number], self.labels[number]
+
+    def of(self, number: int) -> Tally:
+        """The tally of one group."""
+        tally = Tally()
+        if number < len(self.numerators):
+            tally.numerator, tally.denominator = self.numerators[number], self.denominators[number]
+        if self._sketch is not None:
+            tally.bins = bins(self._sketch, self._maps.get(self.labels[number], {}))
+        return tally
+
+    def find(self, labels: Labels) -> Tally:
+        """The tally of a group by its name; an empty one if it is not among them."""
+        number = self._counts.axis.find(labels)
+        return Tally() if number is None else self.of(number)
+
+    @cached_property
+    def _maps(self) -> Mapping[Labels, Values]:
+        return self._counts.maps()
 
 
 class Figures:
@@ -55,6 +95,14 @@ class Figures:
         for values in many:
             self.add(total, values)
         return total
+
+    def tallies(self, counts: Counts) -> Tallies:
+        """The tallies of all groups at once."""
+        above, below = (
+            sum((sign * counts.field(index) for index, sign in terms), counts.nothing).tolist()
+            for terms in (self._numerator, self._denominator)
+        )
+        return Tallies(counts, above, below, self._sketch)
 
     def row(self, tally: Tally, labels: Mapping[str, str], at_ms: int | None = None) -> Row:
         """What is answered for a group."""

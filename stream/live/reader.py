@@ -36,7 +36,7 @@ _BLOCK_MS = 250
 _ENTRIES_AT_ONCE = 64
 _GATHER_S = 0.02  # steps of many partitions come close together: one wake-up for them
 _LONGEST_WAIT_S = 0.5
-_LOADS_AT_ONCE = 4
+_LOADS_AT_ONCE = 2
 _RETRY_LOAD_S = 0.25
 _SUSPECT_AFTER_MS = 3_000
 _BACKOFF_S = (0.1, 0.5)
@@ -206,7 +206,7 @@ class Reader:
             for step in parse_steps(entries):
                 known.cursor = cursor = cursor.follow(step)
                 self._take_step(place, step)
-        except (GapError, LookupError) as error:
+        except (GapError, LookupError, ValueError) as error:
             _log.info("%s/%s is read anew %r", place.topic, place.partition, error)
             self._lose(place)
 

@@ -1,117 +1,138 @@
-"""Cells of one source as readers hold them: each partition's bytes, and their sum when settled.
+"""Cells of one source as readers hold them: a sheet for each bucket of each partition.
 
-Values from Redis are absolute. Between two settlings only bytes are replaced, and those that were
-there before are kept; settling then takes each changed cell's difference once, however often it
-changed. Whoever follows (sliding windows) is told each difference. Knows nothing of Redis.
+Values from Redis are absolute, and so are sheets: a cell that changed takes the place of the one
+that was there, at the next settling. Whoever follows (sliding windows) is told what went out of a
+bucket and what came in. Knows nothing of Redis.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import is_not
 from typing import Protocol
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from stream.core.buckets import Size
-from stream.core.cells import SPAN_LABEL, decode_span
-from stream.live.vectors import Algebra, Cell, Labels, Vector, decode_vectors
+from stream.core.catalogue import LIVE, SETTLED
+from stream.core.cells import Values, decode_span
+from stream.live.axis import Axis, Counts, Labels, Mask, Vector
+from stream.live.picture import SPAN, Pairs, Picture, Place, decode_labels
+from stream.live.sheet import EMPTY, Sheet, read_cell, sheet_of
 
-Place = tuple[int, int]
-"""Size and start of a bucket."""
-Bucket = dict[Labels, Cell]
-Pairs = Sequence[tuple[bytes, bytes]]
-"""Label ids and values; of cells, an empty value removes one."""
+Cell = tuple[Values, Values]
+"""Live and settled."""
 
-_SPAN = SPAN_LABEL.to_bytes(4, "big")
-_NO_BUCKET: Mapping[Labels, Cell] = {}
 _SLICE = 1_000
-_MANY = 20_000
-_REMEMBERED = 50_000  # what becomes a cell now is what it was at the next change
-_decode_labels = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+_FIELDS_KEPT = 10_000
 
 
 class Follower(Protocol):
     """Somebody who keeps sums of cells."""
 
-    def wants(self, size: int, start_ms: int) -> bool:
-        """Whether a bucket's differences are of interest; they follow at once."""
-
-    def change(self, labels: Labels, live: Vector, settled: Vector) -> None:
-        """Follow one cell's differences."""
+    def change(self, place: Place, out: Sheet, into: Sheet) -> None:
+        """Follow what goes out of a bucket and what comes in."""
 
     def forget(self) -> None:
         """Too much has changed to follow it: start again from the cells."""
 
 
-class Picture:
-    """One partition's labels and cells, as they stand in Redis. Label ids are its own."""
+@dataclass(slots=True)
+class _Partition:
+    """The rows of a partition's label ids, its sheets, and cells that wait for a settling."""
 
-    __slots__ = ("cells", "labels", "spans")
-
-    def __init__(self) -> None:
-        self.labels: dict[bytes, Labels] = {}
-        self.cells: dict[Place, dict[bytes, bytes]] = {}
-        self.spans: dict[Place, bytes] = {}
-
-    def learn(self, pairs: Pairs) -> None:
-        """Take up label sets."""
-        for label, raw in pairs:
-            self.labels[label] = _decode_labels(raw)
-
-    def take_bucket(self, place: Place, cells: dict[bytes, bytes]) -> None:
-        """Take up one bucket as it was read; its label sets may be learnt later."""
-        span = cells.pop(_SPAN, None)
-        if span is not None:
-            self.spans[place] = span
-        if cells:
-            self.cells[place] = cells
-
-    def put(self, place: Place, pairs: Pairs) -> None:
-        """Replace cells of one bucket. Raises KeyError for an unknown label id."""
-        held = self.cells.setdefault(place, {})
-        for label, raw in pairs:
-            if label == _SPAN:
-                self.spans[place] = raw
-            elif raw:
-                _ = self.labels[label]
-                held[label] = raw
-            else:
-                held.pop(label, None)
-        if not held:
-            del self.cells[place]
+    rows: dict[bytes, int]
+    sheets: dict[Place, Sheet]
+    spans: dict[Place, bytes]
+    waiting: dict[Place, dict[int, bytes]]
 
 
 class Store:
-    """The partitions' pictures of a source, and the cells that they add up to."""
+    """The partitions' cells of a source, on one axis."""
 
-    def __init__(self, algebra: Algebra) -> None:
-        self.algebra = algebra
-        self._decode = lru_cache(_REMEMBERED)(partial(decode_vectors, algebra))
-        self._pictures: dict[int, Picture] = {}
-        self._buckets: dict[int, dict[int, Bucket]] = {}
-        self._before: dict[int, dict[Place, dict[bytes, bytes]]] = {}
+    def __init__(self) -> None:
+        self.axis = Axis()
+        self._partitions: dict[int, _Partition] = {}
+        self._starts: dict[int, dict[int, set[int]]] = {}  # size, start, partitions
         self._revisions: dict[int, int] = {}
+        self._fields: dict[tuple[Place, int], tuple[list[Sheet], dict[Labels, int]]] = {}
         self._changes = 0
-        self._replacing = asyncio.Lock()
         self._follower: Follower | None = None
 
     def attach(self, follower: Follower) -> None:
         """Tell somebody of all differences from now on."""
         self._follower = follower
 
+    # --- reading ---
+
+    def vector(self, places: Iterable[Place], state: str, mask: Mask | None = None) -> Vector:
+        """The cells of some buckets as of the last settling; with a mask, of these rows only."""
+        sheets = (sheet for place in places for sheet in self._sheets(place))
+        vector = Vector.joined(sheet.state(state) for sheet in sheets)
+        return vector if mask is None else vector.where(mask[self.axis.rows_of(vector.slots)])
+
+    def vectors(
+        self, places: Sequence[Place], mask: Mask | None = None
+    ) -> tuple[Vector, NDArray[np.intp]]:
+        """The live cells of some buckets, and of each digit the number of its bucket."""
+        parts = [(n, sheet.live) for n, p in enumerate(places) for sheet in self._sheets(p)]
+        numbers = np.repeat(
+            np.array([n for n, _ in parts], np.intp), [len(live.slots) for _, live in parts]
+        )
+        vector = Vector.joined(live for _, live in parts)
+        if mask is None:
+            return vector, numbers
+        kept = mask[self.axis.rows_of(vector.slots)]
+        return vector.where(kept), numbers[kept]
+
+    def counts(self, place: Place, state: str = LIVE) -> Counts:
+        """The sums of one bucket, by label set."""
+        counts = Counts(self.axis)
+        for sheet in self._sheets(place):
+            counts.add(sheet.state(state))
+        return counts
+
+    def field(self, place: Place, field: int) -> Mapping[Labels, int]:
+        """One live field of one bucket, where it is not zero; kept until the bucket changes."""
+        sheets, held = list(self._sheets(place)), self._fields.get((place, field))
+        if held is None or len(held[0]) != len(sheets) or any(map(is_not, held[0], sheets)):
+            found = self.counts(place).map(field) if sheets else {}
+            if len(self._fields) >= _FIELDS_KEPT:
+                self._fields.clear()
+            held = self._fields[place, field] = sheets, found
+        return held[1]
+
     def bucket(self, size: int, start_ms: int) -> Mapping[Labels, Cell]:
-        """The cells of one bucket as of the last settling; empty where there is none."""
-        held = self._buckets.get(size)
-        return _NO_BUCKET if held is None else held.get(start_ms, _NO_BUCKET)
+        """The cells of one bucket as maps of fields, made for the caller."""
+        live = self.counts((size, start_ms)).maps()
+        settled = self.counts((size, start_ms), SETTLED).maps()
+        return {
+            labels: (live.get(labels, {}), settled.get(labels, {}))
+            for labels in live.keys() | settled.keys()
+        }
+
+    def seen(self, places: Iterable[Place], mask: Mask | None = None) -> list[Labels]:
+        """The label sets that have cells in any of some buckets; with a mask, of these rows."""
+        there = np.zeros(len(self.axis.labels), np.bool_)
+        for place in places:
+            for sheet in self._sheets(place):
+                for vector in sheet:
+                    there[self.axis.rows_of(vector.slots)] = True
+        if mask is not None:
+            there &= mask
+        labels = self.axis.labels
+        return [labels[row] for row in np.flatnonzero(there).tolist()]
 
     def spans(self, places: Iterable[Place]) -> dict[int, tuple[int, int]]:
         """First and last offset of the records of some buckets, by partition."""
         found: dict[int, tuple[int, int]] = {}
         wanted = list(places)
-        for partition, picture in self._pictures.items():
-            spans = [decode_span(raw) for p in wanted if (raw := picture.spans.get(p))]
+        for number, partition in self._partitions.items():
+            spans = [decode_span(raw) for p in wanted if (raw := partition.spans.get(p))]
             if spans:
-                found[partition] = min(a for a, _ in spans), max(b for _, b in spans)
+                found[number] = min(a for a, _ in spans), max(b for _, b in spans)
         return found
 
     def hour_revision(self, start_ms: int) -> int:
@@ -120,117 +141,108 @@ class Store:
 
     def starts(self, size: int) -> Iterable[int]:
         """Starts of the buckets of a size that hold anything."""
-        return self._buckets.get(size, {}).keys()
+        return self._starts.get(size, {}).keys()
+
+    def _sheets(self, place: Place) -> Iterator[Sheet]:
+        for number in self._starts.get(place[0], {}).get(place[1], ()):
+            yield self._partitions[number].sheets[place]
+
+    # --- writing ---
 
     def write(self, partition: int, labels: Pairs, buckets: Iterable[tuple[Place, Pairs]]) -> None:
         """Take one step of one partition; it shows at the next settling.
 
-        Raises KeyError for a cell whose label set was never told.
+        Raises KeyError for a cell whose label set was never told, ValueError for bytes that are
+        no cell; nothing is taken then.
         """
-        picture = self._pictures[partition]
-        picture.learn(labels)
-        before = self._before.setdefault(partition, {})
-        for place, pairs in buckets:
-            held = picture.cells.get(place, {})
-            olds = before.setdefault(place, {})
-            for label, _ in pairs:
-                if label != _SPAN and label not in olds:
-                    olds[label] = held.get(label, b"")
-            picture.put(place, pairs)
+        mine = self._partitions[partition]
+        for label, raw in labels:
+            mine.rows[label] = self.axis.row(decode_labels(raw))
+        taken = [(place, dict(pairs)) for place, pairs in buckets]
+        spans = [(place, cells.pop(SPAN)) for place, cells in taken if SPAN in cells]
+        rows = mine.rows
+        read = [
+            (place, {rows[label]: raw for label, raw in cells.items()}) for place, cells in taken
+        ]
+        for raw in {raw for _, cells in taken for raw in cells.values() if raw}:
+            read_cell(raw)
+        mine.spans.update(spans)
+        for place, changed in read:
+            mine.waiting.setdefault(place, {}).update(changed)
 
     def settle(self) -> None:
-        """Add up what has changed since the last time."""
-        changed, self._before = self._before, {}
-        for partition, places in changed.items():
-            picture = self._pictures[partition]
-            for place, olds in places.items():
-                held = picture.cells.get(place, {})
-                changes = ((label, raw, held.get(label, b"")) for label, raw in olds.items())
-                self._apply(place, self._deltas(picture.labels, changes))
+        """Show what has been written since the last time."""
+        for number, partition in self._partitions.items():
+            changed, partition.waiting = partition.waiting, {}
+            for place, cells in changed.items():
+                if cells:
+                    self._change(number, place, cells)
 
     async def replace(self, partition: int, picture: Picture) -> None:
-        """Put a picture in the place of the partition's last one; nobody sees half of it.
+        """Put a picture, which is used up, in the place of the partition's last one.
 
-        Differences are made in slices, between which others get their turn, and added up at once.
+        It is read in slices, between which others get their turn; nobody sees half of it.
         """
-        async with self._replacing:
-            self.settle()
-            old = self._pictures.get(partition) or Picture()
-            staged: dict[Place, list[tuple[Labels, Vector, Vector]]] = {}
-            count = 0
-            for labels, place, changes in _differences(old, picture):
-                deltas = staged.setdefault(place, [])
-                for delta in self._deltas(labels, changes):
-                    deltas.append(delta)
-                    count += 1
-                    if count % _SLICE == 0:
-                        await asyncio.sleep(0)
-            if count > _MANY and self._follower is not None:
-                self._follower.forget()
-            for place, deltas in staged.items():
-                self._apply(place, deltas)
-            self._pictures[partition] = picture
+        rows = {label: self.axis.row(labels) for label, labels in picture.labels.items()}
+        sheets: dict[Place, Sheet] = {}
+        count = 0
+        for place, pairs in picture.drain():
+            many: list[Sheet] = []
+            while run := dict(islice(pairs, _SLICE)):
+                many.append(sheet_of(self.axis, {rows[label]: raw for label, raw in run.items()}))
+                count += len(run)
+                if count >= _SLICE:
+                    await asyncio.sleep(0)
+                    count = 0
+            sheets[place] = Sheet.joined(many)
+        self.drop(partition)
+        self._partitions[partition] = _Partition(rows, sheets, picture.spans, {})
+        for place in sheets:
+            self._note(partition, place)
 
     def drop(self, partition: int) -> None:
         """Take a partition that is no more out of the sums."""
-        self.settle()
-        old = self._pictures.pop(partition, Picture())
-        for labels, place, changes in _differences(old, Picture()):
-            self._apply(place, self._deltas(labels, changes))
+        old = self._partitions.pop(partition, None)
+        for place in old.sheets if old else ():
+            self._note_gone(partition, place)
+        if self._follower is not None:
+            self._follower.forget()
 
-    def _deltas(
-        self, labels: Mapping[bytes, Labels], changes: Iterable[tuple[bytes, bytes, bytes]]
-    ) -> Iterable[tuple[Labels, Vector, Vector]]:
-        """Differences of cells, from (label id, old bytes, new bytes)."""
-        algebra, decode = self.algebra, self._decode
-        nothing, minus = (algebra.zero, algebra.zero), algebra.minus
-        for label, was, becomes in changes:
-            if was == becomes:
-                continue
-            live, settled = decode(becomes) if becomes else nothing
-            if was:
-                old_live, old_settled = decode(was)
-                live, settled = minus(live, old_live), minus(settled, old_settled)
-            yield labels[label], live, settled
+    # --- inside ---
 
-    def _apply(self, place: Place, deltas: Iterable[tuple[Labels, Vector, Vector]]) -> None:
-        size, start_ms = place
-        starts = self._buckets.setdefault(size, {})
-        bucket = starts.setdefault(start_ms, {})
-        follower, plus = self._follower, self.algebra.plus
-        told = follower is not None and follower.wants(size, start_ms)
-        for labels, more_live, more_settled in deltas:
-            if told and follower is not None:
-                follower.change(labels, more_live, more_settled)
-            held = bucket.get(labels)
-            live, settled = more_live, more_settled
-            if held is not None:
-                live, settled = plus(held[0], live), plus(held[1], settled)
-            if live or settled:
-                bucket[labels] = live, live if settled == live else settled
-            elif held is not None:
-                del bucket[labels]
-        if not bucket:
-            del starts[start_ms]
-        if size == Size.H1:
+    def _change(self, number: int, place: Place, cells: Mapping[int, bytes]) -> None:
+        """Put cells in the place of those of the same rows."""
+        sheets, into = self._partitions[number].sheets, sheet_of(self.axis, cells)
+        changed = np.zeros(len(self.axis.labels), np.bool_)
+        changed[list(cells)] = True
+        out, kept = sheets.get(place, EMPTY).parts(lambda v: changed[self.axis.rows_of(v.slots)])
+        if self._follower is not None:
+            self._follower.change(place, out, into)
+        sheet = Sheet.joined((kept, into))
+        if sheet.empty:
+            sheets.pop(place, None)
+            self._note_gone(number, place)
+        else:
+            sheets[place] = sheet
+            self._note(number, place)
+
+    def _note(self, partition: int, place: Place) -> None:
+        """A bucket of a partition holds something, or something else."""
+        self._starts.setdefault(place[0], {}).setdefault(place[1], set()).add(partition)
+        self._revise(place)
+
+    def _note_gone(self, partition: int, place: Place) -> None:
+        """A bucket of a partition holds nothing any more."""
+        starts = self._starts.get(place[0], {})
+        if partition in starts.get(place[1], ()):
+            starts[place[1]].discard(partition)
+            if not starts[place[1]]:
+                del starts[place[1]]
+        self._revise(place)
+
+    def _revise(self, place: Place) -> None:
+        if place[0] == Size.H1:
             self._changes += 1
-            if bucket:
-                self._revisions[start_ms] = self._changes
-            else:
-                self._revisions.pop(start_ms, None)
-
-
-def _differences(
-    old: Picture, new: Picture
-) -> Iterable[tuple[dict[bytes, Labels], Place, Iterable[tuple[bytes, bytes, bytes]]]]:
-    """Cells that differ between two pictures, by bucket, with the label sets that they go by."""
-    if not old.labels.items() <= new.labels.items():  # another ledger: ids mean other label sets
-        for place, cells in old.cells.items():
-            yield old.labels, place, [(label, raw, b"") for label, raw in cells.items()]
-        old = Picture()
-    for place in old.cells.keys() | new.cells.keys():
-        before, after = old.cells.get(place, {}), new.cells.get(place, {})
-        if before != after:
-            changes = [(label, before.get(label, b""), raw) for label, raw in after.items()]
-            changes += [(label, raw, b"") for label, raw in before.items() if label not in after]
-            yield new.labels, place, changes
+            self._revisions[place[1]] = self._changes
+            if place[1] not in self._starts.get(Size.H1, {}):
+                del self._revisions[place[1]]

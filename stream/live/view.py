@@ -15,12 +15,13 @@ from stream.core.catalogue import LIVE, SESSIONS, SETTLED, SOURCES, Metric, Sour
 from stream.core.cells import Values
 from stream.core.records import TopicPartition
 from stream.live import evaluate
+from stream.live.axis import Labels
 from stream.live.backlog import Backlog, backlog
 from stream.live.cover import Shelf
+from stream.live.picture import Pairs, Picture, Place
 from stream.live.query import Answer, Explanation, PartitionStatus, Query, Status
 from stream.live.rows import About, PartitionInfo
-from stream.live.store import Pairs, Picture, Place, Store
-from stream.live.vectors import Labels, algebra_of
+from stream.live.store import Store
 from stream.live.windows import Window, Windows, window_bounds
 
 STALE_AFTER_S = 30.0
@@ -59,8 +60,8 @@ class View:
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._stores: dict[str, Store] = {}
         self._windows: dict[str, Windows] = {}
-        for topic, source in SOURCES.items():
-            self._stores[topic] = Store(algebra_of(source))
+        for topic in SOURCES:
+            self._stores[topic] = Store()
             self._windows[topic] = Windows(self._stores[topic])
         self._latencies: deque[Latency] = deque(maxlen=_LATENCIES_KEPT)
         self._published = asyncio.Event()
@@ -156,15 +157,12 @@ class View:
 
     def totals(self, source: Source) -> Mapping[Labels, Values]:
         """The sums of all time, by label set: counters that are never taken back."""
-        store = self._stores[source.topic]
-        unpack = store.algebra.unpack
-        return {labels: unpack(live) for labels, (live, _) in store.bucket(Size.ALL, 0).items()}
+        return self._stores[source.topic].counts((Size.ALL, 0)).maps()
 
     def active_sessions(self, now_ms: int) -> Mapping[Labels, int]:
         """Open sessions with an interaction in the last five minutes, by label set."""
         window = self._window(SESSIONS.topic, _ACTIVE_WINDOW_MS, LIVE, "", now_ms, EPOCH_MAX_MS)
-        active = SESSIONS.index["active"]
-        return {labels: sums[active] for labels, sums in window.sums.items() if active in sums}
+        return window.field(SESSIONS.index["active"])
 
     def backlog(
         self,

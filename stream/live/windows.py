@@ -4,17 +4,19 @@ A window is summed over once, when it is first asked for; from then on it costs 
 the merged cells of one source, no clock: every look says where the window lies by then.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stream.core.buckets import EPOCH_MAX_MS, WIDTH_MS, WINDOWS_MS, Size
-from stream.core.catalogue import LIVE
 from stream.core.cells import Values
 from stream.core.durations import DAY_MS, HOUR_MS
+from stream.live.axis import Counts, Labels, Vector
 from stream.live.cover import FINE_TO_COARSE, Shelf
+from stream.live.picture import Place
+from stream.live.sheet import Sheet
 from stream.live.store import Store
-from stream.live.vectors import Labels, Vector
 
+_AT_ONCE = 64
 STANDARD_MS = frozenset(WINDOWS_MS.values())
 """The windows that are kept as sums; others are summed when asked for."""
 
@@ -57,19 +59,22 @@ def _bounds(shelf: Shelf, size: Size, window_ms: int, now_ms: int, limit_ms: int
 
 
 class Window:
-    """The sums of one state over the buckets between two bounds, per label set."""
+    """The sums of one state over the buckets between two bounds."""
 
     def __init__(self, store: Store, state: str) -> None:
         self._store = store
-        self._state = 0 if state == LIVE else 1
+        self.state = state
         self.bounds = Bounds(0, 0, Size.S10)
-        self.vectors: dict[Labels, Vector] = {}
+        self.counts = Counts(store.axis)
 
     @property
     def sums(self) -> dict[Labels, Values]:
-        """The sums as maps of fields, made for the caller."""
-        unpack = self._store.algebra.unpack
-        return {labels: unpack(vector) for labels, vector in self.vectors.items()}
+        """The sums as maps of fields by label set, made for the caller."""
+        return self.counts.maps()
+
+    def field(self, field: int) -> dict[Labels, int]:
+        """One field by label set, where it is not zero."""
+        return self.counts.map(field)
 
     def move(self, bounds: Bounds) -> None:
         """Go to other bounds; backwards too, should a clock be set back."""
@@ -78,43 +83,30 @@ class Window:
             return
         apart = bounds.from_ms >= held.to_ms or bounds.to_ms <= held.from_ms
         if apart or bounds.size is not held.size or bounds.size is Size.D1:
-            self.vectors = {}
-            self._take(bounds.from_ms, bounds.to_ms)
+            self.counts = Counts(self._store.axis)
+            self._each(bounds.from_ms, bounds.to_ms, self.counts.add)
             return
-        self._take(held.to_ms, bounds.to_ms)
-        self._take(bounds.from_ms, held.from_ms)
-        self._give_back(bounds.to_ms, held.to_ms)
-        self._give_back(held.from_ms, bounds.from_ms)
+        self._each(held.to_ms, bounds.to_ms, self.counts.add)
+        self._each(bounds.from_ms, held.from_ms, self.counts.add)
+        self._each(bounds.to_ms, held.to_ms, self.counts.take)
+        self._each(held.from_ms, bounds.from_ms, self.counts.take)
 
     def holds(self, size: int, start_ms: int) -> bool:
         """Whether a bucket lies in the window."""
         bounds = self.bounds
         return size == bounds.size and bounds.from_ms <= start_ms < bounds.to_ms
 
-    def change(self, labels: Labels, delta: Vector) -> None:
-        """Follow the difference of a cell whose bucket lies in the window."""
-        self._store.algebra.accumulate(self.vectors, labels, delta)
-
-    def _take(self, from_ms: int, to_ms: int) -> None:
-        for labels, vector in self._between(from_ms, to_ms):
-            self.change(labels, vector)
-
-    def _give_back(self, from_ms: int, to_ms: int) -> None:
-        algebra = self._store.algebra
-        for labels, vector in self._between(from_ms, to_ms):
-            self.change(labels, algebra.minus(algebra.zero, vector))
-
-    def _between(self, from_ms: int, to_ms: int) -> Iterator[tuple[Labels, Vector]]:
-        size, state = self.bounds.size, self._state
-        starts: Iterable[int]
+    def _each(self, from_ms: int, to_ms: int, do: Callable[[Vector], None]) -> None:
+        """Add the buckets between two bounds, or take them away; some at a time."""
+        size = self.bounds.size
+        starts: Sequence[int]
         if size is Size.D1:
             starts = [s for s in self._store.starts(size) if from_ms <= s < to_ms]
         else:
             starts = range(from_ms, to_ms, WIDTH_MS[size])
-        for start_ms in starts:
-            for labels, cell in self._store.bucket(size, start_ms).items():
-                if cell[state]:
-                    yield labels, cell[state]
+        for at in range(0, len(starts), _AT_ONCE):
+            places = [(size, start_ms) for start_ms in starts[at : at + _AT_ONCE]]
+            do(self._store.vector(places, self.state))
 
 
 WindowKey = tuple[int, str, str]
@@ -127,8 +119,6 @@ class Windows:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._windows: dict[WindowKey, Window] = {}
-        self._live: list[Window] = []
-        self._settled: list[Window] = []
         store.attach(self)
 
     def at(self, key: WindowKey, bounds: Bounds) -> Window:
@@ -139,25 +129,12 @@ class Windows:
         window.move(bounds)
         return window
 
-    def wants(self, size: int, start_ms: int) -> bool:
-        """Note which windows a bucket lies in; whether there are any."""
-        holding = [
-            (key[1] == LIVE, window)
-            for key, window in self._windows.items()
-            if window.holds(size, start_ms)
-        ]
-        self._live = [window for live, window in holding if live]
-        self._settled = [window for live, window in holding if not live]
-        return bool(holding)
-
-    def change(self, labels: Labels, live: Vector, settled: Vector) -> None:
-        """Tell the windows that were just noted of a cell's differences."""
-        if live:
-            for window in self._live:
-                window.change(labels, live)
-        if settled:
-            for window in self._settled:
-                window.change(labels, settled)
+    def change(self, place: Place, out: Sheet, into: Sheet) -> None:
+        """Tell the windows that a bucket lies in what goes out of it and what comes in."""
+        for window in self._windows.values():
+            if window.holds(*place):
+                window.counts.take(out.state(window.state))
+                window.counts.add(into.state(window.state))
 
     def forget(self) -> None:
         """Sum again at the next look."""

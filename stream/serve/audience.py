@@ -1,6 +1,7 @@
 """Who listens to the live feed: how many at most, and who is too slow. Knows not what is told."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 
 import structlog
@@ -11,6 +12,8 @@ from stream.serve.exposition import Family
 log = structlog.get_logger(__name__)
 
 MAX_UNSENT = 3
+AT_ONCE = 25
+"""Listeners told in one turn of the event loop: hundreds of them must not hold it."""
 
 
 class Listener:
@@ -42,6 +45,8 @@ class Audience:
         self.somebody = asyncio.Event()
         self._most = most
         self._listeners: set[Listener] = set()
+        self._outbox: deque[tuple[Listener, bytes]] = deque()
+        self._handing_out = False
         self._closed = False
         self._refused = 0
         self._dropped = 0
@@ -70,12 +75,22 @@ class Audience:
             self.somebody.clear()
 
     def tell(self, message: bytes) -> None:
-        """Tell everybody, without waiting for anybody."""
-        for listener in list(self._listeners):
-            if not listener.offer(message):
+        """Tell everybody who is there now, without waiting for anybody."""
+        self._outbox.extend((listener, message) for listener in self._listeners)
+        if not self._handing_out:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Hand out what is due, in order; some now, and the rest in the loop's next turns."""
+        for _ in range(min(AT_ONCE, len(self._outbox))):
+            listener, message = self._outbox.popleft()
+            if listener in self._listeners and not listener.offer(message):
                 self.leave(listener)
                 self._dropped += 1
                 log.info("live_listener_dropped", unsent=MAX_UNSENT)
+        self._handing_out = bool(self._outbox)
+        if self._handing_out:
+            asyncio.get_running_loop().call_soon(self._hand_out)
 
     def close(self) -> None:
         """End every stream; new ones are refused."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from stream.core.buckets import Size
 from stream.core.catalogue import TICKETS
+from stream.live.axis import Counts, Labels
 from stream.live.backlog import AWAITING, OPEN, oldest_buckets
-from stream.live.vectors import Labels
 from stream.live.view import View
 from stream.serve.exposition import Family, Sample
 from stream.serve.levels import TOTAL, Group, Groups, LabelTexts, Level, Rollup
@@ -17,15 +17,16 @@ WIDTH = 3
 """Samples of one group at most."""
 
 
-def roll_backlog(view: View, rollup: Rollup) -> dict[Level, Groups]:
-    """The groups that have open tickets, on each level."""
-    field = view.store(TICKETS.topic).algebra.field
-    vectors = {
-        labels: {OPEN: field(live, OPEN), AWAITING: field(live, AWAITING)}
-        for labels, (live, _) in view.store(TICKETS.topic).bucket(Size.ALL, 0).items()
-        if field(live, OPEN)
+def roll_backlog(totals: Counts, rollup: Rollup) -> dict[Level, Groups]:
+    """The groups that have open tickets, on each level, of the bucket without end."""
+    return {
+        level: {
+            group: {OPEN: values.get(OPEN, 0), AWAITING: values.get(AWAITING, 0)}
+            for group, values in groups.items()
+            if OPEN in values or level == TOTAL
+        }
+        for level, groups in rollup.sum(totals).items()
     }
-    return rollup.sum(vectors)
 
 
 def backlog_families(
@@ -63,11 +64,9 @@ def backlog_families(
 def _oldest(view: View, level: Level, shown: Groups) -> dict[Group, int]:
     """When the oldest open ticket of each group that is shown was opened."""
     places = [TICKETS.dimensions.index(name) for name in level.dimensions]
-    field = view.store(TICKETS.topic).algebra.field
     members: dict[Group, list[Labels]] = {}
-    for labels, (live, _) in view.store(TICKETS.topic).bucket(Size.ALL, 0).items():
-        if field(live, OPEN):
-            group = tuple(labels[i] for i in places)
-            group = group if group in shown or level == TOTAL else level.other
-            members.setdefault(group, []).append(labels)
+    for labels in view.store(TICKETS.topic).field((Size.ALL, 0), OPEN):
+        group = tuple(labels[i] for i in places)
+        group = group if group in shown or level == TOTAL else level.other
+        members.setdefault(group, []).append(labels)
     return {group: start_ms for group, (_, start_ms) in oldest_buckets(view, members).items()}

@@ -13,8 +13,8 @@ import numpy as np
 
 from stream.core.catalogue import Metric
 from stream.core.change import LEAST_EXPECTED, Change, Proportion, compare
+from stream.live.axis import Counts
 from stream.live.baseline import LEAST_WEEKS, PAST_WEEKS, RECENT, WEEKS, week_hours
-from stream.live.vectors import Labels, Vector
 from stream.live.view import View
 from stream.live.windows import Bounds
 from stream.serve.comparisons import Comparison
@@ -57,7 +57,7 @@ class Changes:
         window = self.comparison.window(view, now_ms)
         if window is None:
             return []
-        bounds, present = window.bounds, self._proportions(window.vectors)
+        bounds, present = window.bounds, self._proportions(window.counts)
         await asyncio.sleep(0)
         past = await self._past(view, bounds, now_ms)
         await asyncio.sleep(0)
@@ -87,16 +87,16 @@ class Changes:
                 return WEEKS, Proportion(float(pool[at, above]), float(pool[at, below]))
             if recent is None:  # most groups are older, so it may never be asked for
                 before = self.comparison.before(view, bounds.from_ms, now_ms)
-                recent = self._proportions(before.vectors)
+                recent = self._proportions(before.counts)
             return (RECENT, recent[row][i]) if row in recent else None
 
         return past
 
-    def _proportions(self, vectors: Mapping[Labels, Vector]) -> Proportions:
+    def _proportions(self, counts: Counts) -> Proportions:
         return {
             (level, group): [
                 Proportion(summed(values, a), summed(values, b)) for a, b in self._terms
             ]
-            for level, groups in self._rollup.sum(vectors).items()
+            for level, groups in self._rollup.sum(counts).items()
             for group, values in groups.items()
         }

@@ -1,13 +1,18 @@
 """All samples of a view's figures: windows rolled up, the cap applied, everything under its name.
 
-The work is cut into windows, between which others get their turn. Knows nothing of HTTP.
+What the figures are made of is copied at one moment; the rest of the work is cut into slices,
+between which others get their turn and the view may go on. Knows nothing of HTTP.
 """
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
 
+from stream.core.buckets import Size
 from stream.core.catalogue import CLICKS, LIVE, METRICS, SESSIONS, SOURCES, TICKETS, Source
 from stream.core.durations import DAY_MS
+from stream.live.axis import Counts
 from stream.live.view import View
 from stream.serve.active import ACTIVE, active_window
 from stream.serve.backlog import WIDTH as BACKLOG_WIDTH
@@ -23,12 +28,23 @@ from stream.serve.levels import TOTAL, Group, Groups, LabelTexts, Level, Rollup,
 from stream.serve.vitals import as_of, settled_through
 from stream.settings import Settings
 
+_GROUPS_AT_ONCE = 500
 _VITAL_SERIES = 64
 """Room for the samples that are not broken down."""
 _TRAFFIC = {CLICKS.topic: "impressions", SESSIONS.topic: "sessions", TICKETS.topic: "resolved"}
 
 Rolled = dict[Reading, dict[Level, Groups]]
 ByLevel = Mapping[Level, Groups]
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a view held at one moment; `reach` says how far it is counted."""
+
+    windows: Mapping[Reading, Counts]
+    active: Counts | None
+    totals: Mapping[str, Counts]
+    reach: tuple[Family, ...]
 
 
 class Collection:
@@ -48,45 +64,64 @@ class Collection:
     async def collect(self, view: View, now_ms: int) -> list[Family]:
         """The families of all figures as of now."""
         await self.changes.refresh(view, now_ms)
-        changes = self.changes.samples
-        rolled = await self._roll(view, now_ms)
-        active = self._roll_active(view, now_ms)
-        backlog = roll_backlog(view, self._rollups[TICKETS.topic])
+        changes, taken = self.changes.samples, self._take(view, now_ms)
+        rolled = await self._roll(taken.windows)
+        active = self._rollups[SESSIONS.topic].sum(taken.active) if taken.active else {}
+        backlog = roll_backlog(taken.totals[TICKETS.topic], self._rollups[TICKETS.topic])
         sums: dict[str, ByName] = {}
         for topic, source in SOURCES.items():
-            sums[topic] = self._counters.read(view, source, _in_windows(source, rolled), now_ms)
+            names = _in_windows(source, rolled)
+            sums[topic] = self._counters.read(view, source, taken.totals[topic], names, now_ms)
             await asyncio.sleep(0)
         costs = self._costs(rolled, active, backlog, sums)
         fixed = _VITAL_SERIES + sum(map(self._gauges.width, rolled)) + _add(costs, changes)
         self._allotment = self._allot(view, fixed, costs, now_ms)
         await asyncio.sleep(0)
-        samples: Samples = {}
-        for reading, groups in rolled.items():
-            self._gauges.add(samples, reading, self._folded(reading.source, groups))
+        families = [*self._gauges.families(await self._samples(rolled))]
+        kept = {topic: self._kept(source) for topic, source in SOURCES.items()}
+        for family in self._counters.families(sums, kept):
+            families.append(family)
             await asyncio.sleep(0)
         return [
-            *self._gauges.families(samples),
-            *self._counters.families(sums, {t: self._kept(s) for t, s in SOURCES.items()}),
+            *families,
             self._active_sessions(self._folded(SESSIONS, active)),
             *backlog_families(view, self._folded(TICKETS, backlog), self._ticket_texts, now_ms),
             *change_families(self._shown(changes)),
-            as_of(view),
-            settled_through(view),
+            *taken.reach,
             _dropped(self._allotment.dropped),
         ]
 
-    async def _roll(self, view: View, now_ms: int) -> Rolled:
-        rolled: Rolled = {}
+    def _take(self, view: View, now_ms: int) -> _Taken:
+        """Copy everything that belongs together, at once."""
+        windows: dict[Reading, Counts] = {}
         for reading in self._gauges.readings():
             window = view.window(reading.metrics[0], reading.window_ms, reading.state, now_ms)
             if window is not None:
-                rolled[reading] = self._rollups[reading.source.topic].sum(window.vectors)
-                await asyncio.sleep(0)
+                windows[reading] = window.counts.copy()
+        active = active_window(view, now_ms)
+        return _Taken(
+            windows,
+            active.counts.copy() if active else None,
+            {topic: view.store(topic).counts((Size.ALL, 0)) for topic in SOURCES},
+            (as_of(view), settled_through(view)),
+        )
+
+    async def _roll(self, windows: Mapping[Reading, Counts]) -> Rolled:
+        rolled: Rolled = {}
+        for reading, counts in windows.items():
+            rolled[reading] = self._rollups[reading.source.topic].sum(counts)
+            await asyncio.sleep(0)
         return rolled
 
-    def _roll_active(self, view: View, now_ms: int) -> ByLevel:
-        window = active_window(view, now_ms)
-        return self._rollups[SESSIONS.topic].sum(window.vectors) if window else {}
+    async def _samples(self, rolled: Rolled) -> Samples:
+        samples: Samples = {}
+        for reading, by_level in rolled.items():
+            for level, groups in self._folded(reading.source, by_level).items():
+                many = iter(groups.items())
+                while slice_ := dict(islice(many, _GROUPS_AT_ONCE)):
+                    self._gauges.add(samples, reading, {level: slice_})
+                    await asyncio.sleep(0)
+        return samples
 
     # --- the cap ---
 
@@ -133,7 +168,7 @@ class Collection:
             window = view.window(metric, DAY_MS, LIVE, now_ms)
             if window is None:
                 continue
-            for level, groups in self._rollups[topic].sum(window.vectors).items():
+            for level, groups in self._rollups[topic].sum(window.counts).items():
                 sums = traffic.setdefault((source.dimensions, level), {})
                 for group, values in groups.items():
                     sums[group] = sums.get(group, 0.0) + values.get(index, 0)

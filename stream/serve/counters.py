@@ -11,6 +11,7 @@ from stream.core.buckets import Size
 from stream.core.catalogue import OTHER, SOURCES, TOTALS, Source, Total
 from stream.core.cells import Values
 from stream.core.durations import MINUTE_MS
+from stream.live.axis import Counts
 from stream.live.store import Store
 from stream.live.view import View
 from stream.serve.exposition import Family, Sample, label_text
@@ -18,7 +19,7 @@ from stream.serve.levels import Level, Rollup
 
 _LOOK_AGAIN_MS = MINUTE_MS
 
-Counts = dict[str, int]
+Readings = dict[str, int]
 """A counter's value by name (campaign or team)."""
 
 
@@ -48,13 +49,16 @@ class Counters:
         }
 
     def read(
-        self, view: View, source: Source, in_windows: Collection[str], now_ms: int
+        self,
+        view: View,
+        source: Source,
+        totals: Counts,
+        in_windows: Collection[str],
+        now_ms: int,
     ) -> dict[str, Values]:
-        """The sums of those names that are exported, before any folding."""
+        """The sums of those names that are exported, before any folding; `totals` has all."""
         level, store = label_level(source), view.store(source.topic)
-        rolled = self._rollups[source.topic].sum(
-            {labels: live for labels, (live, _) in store.bucket(Size.ALL, 0).items()}
-        )
+        rolled = self._rollups[source.topic].sum(totals)
         counted = {name: values for (name,), values in rolled[level].items()}
         past = self._past.setdefault(source.topic, _Past())
         place = source.dimensions.index(level.name)
@@ -85,10 +89,10 @@ class Counters:
 class _Folded:
     """What folded names have counted since they were: `(other)` must never go down."""
 
-    seen: Counts = field(default_factory=dict)
+    seen: Readings = field(default_factory=dict)
     total: int = 0
 
-    def fold(self, counts: Counts, kept: frozenset[str] | None) -> Counts:
+    def fold(self, counts: Readings, kept: frozenset[str] | None) -> Readings:
         if kept is None:
             self.seen = {}
             return counts
@@ -112,8 +116,8 @@ class _Past:
         open_names = names - self.known
         aged = now_ms - self.looked_ms > _LOOK_AGAIN_MS
         if open_names and (aged or not open_names <= self.unknown):
-            for start_ms in store.starts(Size.D1):
-                self.known.update(labels[place] for labels in store.bucket(Size.D1, start_ms))
+            days = [(Size.D1, start_ms) for start_ms in store.starts(Size.D1)]
+            self.known.update(labels[place] for labels in store.seen(days))
             self.looked_ms = now_ms
             self.unknown = open_names - self.known
         return open_names - self.known

@@ -48,7 +48,7 @@ class Expected:
         day = view.window(metric, DAY_MS, LIVE, now_ms)
         if window is None or day is None:
             return []
-        active = self._rollup.sum(day.vectors)
+        active = self._rollup.sum(day.counts)
         spans = past_spans(view.calendar, window.bounds)
         every = (span for days in spans.values() for day in days for span in day)
         await self._history.load(view.store(metric.source.topic), set().union(*every))

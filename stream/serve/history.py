@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.buckets import Size
-from stream.core.catalogue import LIVE, Source, Sum
+from stream.core.catalogue import Source, Sum
 from stream.core.cells import Values
 from stream.live.store import Store
 from stream.serve.levels import Group, Level, Rollup
@@ -42,7 +42,7 @@ class History:
         self.columns = {column: i for i, column in enumerate(dict.fromkeys(columns))}
         self.rows: dict[Row, int] = {}
         self._rollup = rollup
-        self._which = 0 if state == LIVE else 1
+        self._state = state
         self._terms = [terms_of(source, column) for column in self.columns]
         self._hours: dict[int, _Hour] = {}
 
@@ -68,11 +68,10 @@ class History:
         return pool
 
     def _sum_up(self, store: Store, start_ms: int, revision: int) -> _Hour:
-        cells = store.bucket(Size.H1, start_ms).items()
-        vectors = {labels: cell[self._which] for labels, cell in cells if cell[self._which]}
+        counts = store.counts((Size.H1, start_ms), self._state)
         rows: list[int] = []
         sums: list[list[int]] = []
-        for level, groups in self._rollup.sum(vectors).items():
+        for level, groups in self._rollup.sum(counts).items():
             for group, values in groups.items():
                 rows.append(self.rows.setdefault((level, group), len(self.rows)))
                 sums.append([summed(values, terms) for terms in self._terms])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from stream.core.catalogue import OTHER, TICKETS, Source
 from stream.core.cells import Values, add
-from stream.live.vectors import Labels, Vector, algebra_of
+from stream.live.axis import Counts
 from stream.serve.exposition import label_text
 from stream.settings import Settings
 
@@ -53,34 +53,22 @@ def levels_of(source: Source, settings: Settings) -> tuple[Level, ...]:
 
 
 class Rollup:
-    """Sums the vectors of label sets up to levels."""
+    """Sums counts of label sets up to levels."""
 
     def __init__(self, source: Source, levels: Sequence[Level]) -> None:
-        self._algebra = algebra_of(source)
-        self._levels = [level for level in levels if level != TOTAL]
-        self._positions = [
-            [source.dimensions.index(name) for name in level.dimensions] for level in self._levels
-        ]
-        self._groups: dict[Labels, tuple[Group, ...]] = {}
+        self._levels = {
+            level: tuple(source.dimensions.index(name) for name in level.dimensions)
+            for level in (TOTAL, *(level for level in levels if level != TOTAL))
+        }
 
-    def sum(self, vectors: Mapping[Labels, Vector]) -> dict[Level, Groups]:
+    def counts(self, counts: Counts) -> dict[Level, Counts]:
+        """The counts of every level's groups."""
+        return {level: counts.fold(places) for level, places in self._levels.items()}
+
+    def sum(self, counts: Counts) -> dict[Level, Groups]:
         """The groups of every level; the total is always there, empty where nothing is."""
-        accumulate, unpack = self._algebra.accumulate, self._algebra.unpack
-        targets: list[dict[Group, Vector]] = [{} for _ in self._levels]
-        known = self._groups
-        for labels, vector in vectors.items():
-            groups_of = known.get(labels) or self._remember(labels)
-            for target, group in zip(targets, groups_of, strict=True):
-                accumulate(target, group, vector)
-        total = self._algebra.total(targets[0].values())
-        groups = [{group: unpack(v) for group, v in target.items()} for target in targets]
-        return {TOTAL: {(): unpack(total)}, **dict(zip(self._levels, groups, strict=True))}
-
-    def _remember(self, labels: Labels) -> tuple[Group, ...]:
-        if len(self._groups) >= _MAX_REMEMBERED:
-            self._groups.clear()
-        groups = tuple(tuple(labels[i] for i in places) for places in self._positions)
-        self._groups[labels] = groups
+        groups = {level: counts.maps() for level, counts in self.counts(counts).items()}
+        groups[TOTAL].setdefault((), {})
         return groups
 
 

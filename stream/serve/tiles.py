@@ -4,6 +4,7 @@ Pure reading of the view; who is told and when is `live`'s.
 """
 
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from stream.core.buckets import WINDOW_NAMES
 from stream.core.catalogue import LIVE, METRICS, SOURCES, TICKETS, Metric, Source
@@ -80,22 +81,21 @@ class TileReader:
         """Add the rows of one window; whether some were left out."""
         metrics = [metric for metric in METRICS.values() if metric.source is source]
         window = view.window(metrics[0], window_ms, LIVE, now_ms)
-        by_level = self._rollups[source.topic].sum(window.vectors if window else {})
+        if window is None:
+            return False
+        by_level = self._rollups[source.topic].counts(window.counts)
         level, name, truncated = _group_level(source), WINDOW_NAMES[window_ms], False
         for metric in metrics:
             figures = self._figures[metric.name]
-            total = figures.tally(by_level[TOTAL].values())
+            total = figures.tallies(by_level[TOTAL]).find(())
             rows[metric.name, name, ""] = _tile(metric, name, figures.row(total, {}))
-            tallies = [
-                (group, tally)
-                for (group,), values in by_level[level].items()
-                if not (tally := figures.tally((values,))).empty
-            ]
-            tallies.sort(key=lambda item: (-item[1].denominator, item[0]))
-            for group, tally in tallies[:GROUPS]:
-                row = figures.row(tally, {level.name: group})
+            tallies = figures.tallies(by_level[level])
+            many = tallies.with_data()
+            for n in nsmallest(GROUPS, many, key=tallies.rank):
+                (group,) = tallies.labels[n]
+                row = figures.row(tallies.of(n), {level.name: group})
                 rows[metric.name, name, group] = _tile(metric, name, row)
-            truncated |= len(tallies) > GROUPS
+            truncated |= len(many) > GROUPS
         return truncated
 
 

@@ -53,6 +53,7 @@ def page(found: Found) -> Iterator[str]:
         ("latency", _latency),
         ("recovery", _recovery),
         ("scale", _scale),
+        ("view", _view),
     ):
         if name in found:
             yield ""
@@ -161,6 +162,28 @@ def _scale(rows: Found, events: int) -> Iterator[str]:
             f"| {name} | {row['worker_mib']:,.0f} | {row['redis_mib']:,.0f} "
             f"| {row['server_mib']:,.0f} | {row['scrape_ms']:,.0f} "
             f"| {row['query_p99_ms']:,.1f} | {live} |"
+        )
+
+
+def _view(rows: Found, _: int) -> Iterator[str]:
+    yield (
+        "## A server's view\n\nOne process, no Kafka, no Redis. Milliseconds of its own CPU time; "
+        "*hold* is the longest that the event\nloop was held. Scrapes are five seconds apart, with "
+        "events in between; the first one sums all windows.\nThe query is the CTR of 24 h by "
+        "campaign, the range one of 19 h with crooked ends.\n"
+    )
+    yield (
+        "| | resident MiB | first scrape | scrape, hold | query p50, p99 | range p99 "
+        "| 500 live streams |\n| --- | ---: | ---: | ---: | ---: | ---: | --- |"
+    )
+    for name, row in rows.items():
+        yield (
+            f"| {name} | {row['resident_mib']:,.0f} | {row['first_scrape_ms']:,.0f} "
+            f"| {row['scrape_p50_ms']:,.0f}, {row['scrape_hold_ms']:,.0f} "
+            f"| {row['query_p50_ms']:,.1f}, {row['query_p99_ms']:,.1f} "
+            f"| {row['range_p99_ms']:,.1f} | {row['live_cpu_share']:.0%} of a core, "
+            f"{row['live_messages_per_s']:.2f} messages/s each, longest gap "
+            f"{row['live_longest_gap_s']:.1f} s, hold {row['live_hold_ms']:,.0f} |"
         )
 
 

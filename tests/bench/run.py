@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.clock import wall_clock_ms
-from tests.bench import latency, recovery, scale, throughput
+from tests.bench import latency, recovery, scale, throughput, view
 from tests.bench.figures import Figure, repeat
 from tests.bench.machine import describe
 from tests.bench.stage import PARTITIONS, Stage
@@ -136,8 +136,16 @@ class Bench:
             say(f"{name:40} " + "  ".join(f"{key} {n:,.1f}" for key, n in found[name].items()))
         return found
 
+    async def view(self) -> Found:
+        """The same of a server alone, without Kafka, Redis and the wall clock."""
+        found: Found = {}
+        for name in view.SHAPES:
+            found[name] = view.in_a_process(name)
+            say(f"{name:40} " + "  ".join(f"{key} {n:,.1f}" for key, n in found[name].items()))
+        return found
 
-CASES = ("throughput", "long", "growth", "latency", "recovery", "scale")
+
+CASES = ("throughput", "long", "growth", "latency", "recovery", "scale", "view")
 
 
 def say(line: str) -> None:

@@ -90,12 +90,13 @@ def _times_ms(port: int, path: str, times: int) -> list[float]:
 async def _listen(stage: Stage, space: Namespace, server: StreamProcess, port: int) -> Row:
     """Hold many live streams open while events come, on the server's one core."""
     gaps: list[float] = []
-    listeners = [asyncio.create_task(_listener(port, gaps)) for _ in range(LISTENERS)]
+    listeners = [asyncio.create_task(listener(port, gaps)) for _ in range(LISTENERS)]
     await asyncio.sleep(5)  # all have connected and have their snapshot
     gaps.clear()
     began_s, began_cpu_s = time.perf_counter(), cpu_s(server.pid)
     while time.perf_counter() - began_s < LISTEN_S:
-        await stage.send(space, "clicks", day_of_clicks(200, wall_clock_ms(), 60_000))
+        now_ms = wall_clock_ms()  # the seed: the same ids again would be duplicates
+        await stage.send(space, "clicks", day_of_clicks(200, now_ms, 60_000, seed=now_ms))
         await asyncio.sleep(0.5)
     seconds, used_s = time.perf_counter() - began_s, cpu_s(server.pid) - began_cpu_s
     broken = sum(task.done() for task in listeners)
@@ -110,7 +111,7 @@ async def _listen(stage: Stage, space: Namespace, server: StreamProcess, port: i
     }
 
 
-async def _listener(port: int, gaps: list[float]) -> None:
+async def listener(port: int, gaps: list[float]) -> None:
     """Read a live stream; note the seconds between its messages."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
     writer.write(b"GET /api/v1/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -128,9 +129,11 @@ async def _listener(port: int, gaps: list[float]) -> None:
 # --- what is held ---------------------------------------------------------------------------------
 
 
-def day_of_clicks(count: int, end_ms: int, span_ms: int = DAY_MS) -> Iterator[Record]:
+def day_of_clicks(
+    count: int, end_ms: int, span_ms: int = DAY_MS, seed: int = 3
+) -> Iterator[Record]:
     """Clicks of 1,000 campaigns and 10 channels, over a day of event time."""
-    chance = random.Random(3)
+    chance = random.Random(seed)
     for number in range(count):
         at_ms = end_ms - span_ms + number * span_ms // count
         yield _click(chance, at_ms, f"{number % 1_000:05d}", f"channel-{number // 1_000 % 10}", "")

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.buckets import EPOCH_MAX_MS, WINDOWS_MS, Calendar, Size
-from stream.core.catalogue import LIVE, SESSIONS, SETTLED, TICKETS
+from stream.core.catalogue import LIVE, SETTLED
 from stream.core.cells import Values, add, encode_cell
 from stream.core.sketch import FIRST_BIN
+from stream.live.axis import Axis, Counts, Labels, digits_of
 from stream.live.cover import FINE_TO_COARSE, Shelf, cover
-from stream.live.store import Picture, Store
-from stream.live.vectors import Labels, Lanes, Maps, algebra_of
+from stream.live.picture import Picture
+from stream.live.store import Store
 from stream.live.windows import Windows, grain, summed, window_bounds
 
 NOW_MS = 1_743_200_400_000  # an hour before the day on which Berlin's clocks change
@@ -27,21 +28,59 @@ values = st.dictionaries(st.integers(0, 18), st.integers(-HUGE, HUGE).filter(boo
 # --- vectors -------------------------------------------------------------------------------------
 
 
-@given(values, values, st.sampled_from([Lanes(19), Maps()]))
-def test_a_vector_is_its_fields(a: Values, b: Values, algebra: Any) -> None:
-    summed_up, taken_away = dict(a), dict(a)
-    add(summed_up, b)
-    add(taken_away, b, -1)
-    one, other = algebra.pack(dict(a)), algebra.pack(dict(b))
-    assert algebra.unpack(one) == a
-    assert algebra.unpack(algebra.plus(one, other)) == summed_up
-    assert algebra.unpack(algebra.minus(one, other)) == taken_away
-    assert bool(algebra.minus(one, one)) is False
-    assert algebra.unpack(algebra.total([one, other, one])) == {
-        i: 2 * a.get(i, 0) + b.get(i, 0)
-        for i in a.keys() | b.keys()
-        if 2 * a.get(i, 0) + b.get(i, 0)
-    }
+sums = st.lists(st.tuples(st.sampled_from(LABELS), values), max_size=8)
+
+
+def total(many: list[tuple[Labels, Values]]) -> dict[Labels, Values]:
+    """What cells add up to, one field after the other."""
+    found: dict[Labels, Values] = {}
+    for labels, fields in many:
+        add(found.setdefault(labels, {}), fields)
+    return {labels: fields for labels, fields in found.items() if fields}
+
+
+def counted(axis: Axis, added: list[tuple[Labels, Values]], taken: list[Any] = []) -> Counts:  # noqa: B006
+    counts = Counts(axis)
+    counts.add(axis.vector(([axis.row(labels)], digits_of(fields)) for labels, fields in added))
+    counts.take(axis.vector(([axis.row(labels)], digits_of(fields)) for labels, fields in taken))
+    return counts
+
+
+@given(sums, sums)
+def test_counts_are_sums_of_fields_however_large(a: list[Any], b: list[Any]) -> None:
+    negative = [(labels, {i: -n for i, n in fields.items()}) for labels, fields in b]
+    counts = counted(Axis(), a, b)
+    wanted = total([*a, *negative])
+    assert counts.maps() == wanted
+    for index in range(19):
+        by_row = zip(counts.axis.labels, counts.field(index).tolist(), strict=True)
+        assert {labels: n for labels, n in by_row if n} == {
+            labels: fields[index] for labels, fields in wanted.items() if index in fields
+        }
+    assert not counted(Axis(), a, a).maps()
+
+
+dimensions = st.lists(st.integers(0, 2), unique=True, max_size=3).map(tuple)
+
+
+@given(st.lists(st.tuples(sums, dimensions), max_size=4), dimensions, st.sampled_from(["a", "x"]))
+def test_groups_kept_on_a_growing_axis_are_groups_made_anew(
+    steps: list[Any], by: tuple[int, ...], kept: str
+) -> None:
+    axis, every = Axis(), list[tuple[Labels, Values]]()
+    held = Counts(axis)
+    for more, also_by in steps:
+        every += more
+        held.add(axis.vector(([axis.row(labels)], digits_of(fields)) for labels, fields in more))
+        axis.fold(also_by)
+        for positions in (by, also_by, ()):
+            groups = [(tuple(labels[i] for i in positions), fields) for labels, fields in every]
+            assert held.fold(positions).maps() == total(groups)
+        chosen = [(labels[1:2], fields) for labels, fields in every if labels[0] == kept]
+        mask = axis.where({0: frozenset((kept,))})
+        assert held.fold((1,), mask).maps() == total(chosen)
+        vector = axis.vector(([axis.row(labels)], digits_of(fields)) for labels, fields in every)
+        assert axis.fold(by).sum(vector).maps() == held.fold(by).maps()
 
 
 # --- windows -------------------------------------------------------------------------------------
@@ -90,10 +129,16 @@ class Model:
         picture.learn(
             [(_id(first_id + i), msgspec.msgpack.encode(v)) for i, v in enumerate(LABELS)]
         )
+        buckets: dict[tuple[int, int], dict[bytes, bytes]] = {}
         for (owner, place, labels), cell in self.cells.items():
             if owner == partition:
                 label = _id(first_id + LABELS.index(labels))
-                picture.put(place, [(label, encode_cell(*cell))])
+                buckets.setdefault(place, {})[label] = encode_cell(*cell)
+        for number, (place, cells) in enumerate(buckets.items()):
+            pairs = list(cells.items())
+            if number % 3:
+                picture.take_bucket(place, cells)
+            picture.put(place, pairs if number % 3 == 0 else pairs[: number % 2])
         return picture
 
 
@@ -114,7 +159,7 @@ class Slide:
     """A store with all its windows, and the model beside them."""
 
     def __init__(self) -> None:
-        self.store, self.model = Store(algebra_of(SESSIONS)), Model()
+        self.store, self.model = Store(), Model()
         self.windows, self.shelf = Windows(self.store), Shelf(Calendar(), NOW_MS)
         self.first_ids, self.now_ms, self.behind_ms = [0, 0, 0], NOW_MS, 0
 
@@ -176,7 +221,7 @@ class Slide:
     )
 )
 def test_sketches_are_added_up_like_all_else(steps: list[Any]) -> None:
-    store, held = Store(algebra_of(TICKETS)), dict[tuple[int, int], Values]()
+    store, held = Store(), dict[tuple[int, int], Values]()
     for partition in range(2):
         picture = Picture()
         picture.learn([(_id(i), msgspec.msgpack.encode(("c", f"t{i}"))) for i in range(3)])

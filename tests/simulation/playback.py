@@ -14,8 +14,8 @@ import numpy as np
 from stream.core.buckets import RETENTION_MS, WIDTH_MS, Size
 from stream.core.catalogue import CLICKS, SESSIONS, TICKETS, Source
 from stream.core.records import TopicPartition
+from stream.live.picture import Pairs, Picture, Place
 from stream.live.rows import PartitionInfo
-from stream.live.store import Pairs, Picture, Place
 from stream.live.view import View
 from stream.serve.collection import Collection
 from stream.serve.exposition import Sample

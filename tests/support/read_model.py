@@ -11,8 +11,8 @@ from stream.core.catalogue import SOURCES, Source
 from stream.core.cells import Values, add, cell_key, decode_cell, encode_cell, label_key
 from stream.core.records import TopicPartition
 from stream.core.rules import Rules
+from stream.live.picture import Picture
 from stream.live.rows import About, PartitionInfo
-from stream.live.store import Picture
 from stream.live.view import View
 
 NOW_MS = 1_760_000_005_000

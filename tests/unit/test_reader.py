@@ -5,8 +5,8 @@ import pytest
 from stream.core.records import TopicPartition
 from stream.live.feed import Cursor, Loaded
 from stream.live.keys import PartitionKeys
+from stream.live.picture import Picture
 from stream.live.reader import _lies_behind, _Place
-from stream.live.store import Picture
 from tests.support.read_model import info_of
 
 PLACE = TopicPartition("clicks", 0)

@@ -11,6 +11,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from stream.core.catalogue import CLICKS, SESSIONS, TICKETS
+from stream.core.cells import encode_cell
 from stream.core.records import TopicPartition
 from stream.live.view import View
 from stream.serve.exporter import accepts_gzip
@@ -245,6 +246,44 @@ async def test_teams_beyond_the_cap_are_one_in_the_backlog_too() -> None:
     }
     assert oldest.keys() == teams.keys()
     assert max(oldest.values()) == at(samples, age, level="total")
+
+
+async def test_an_exposition_is_of_one_moment_though_the_view_goes_on_meanwhile() -> None:
+    made = HandMade()
+    for i in range(700):
+        made.count(CLICKS, (f"c{i}", "email", "A"), {"impressions": 1, "clicks": 1})
+    served = Served(await made.view())
+    exposed = asyncio.create_task(served.parts.exporter.expose(False))
+    turns = 0
+    while not exposed.done():
+        turns += 1
+        cells = [(bytes(4), encode_cell({0: turns, 1: turns}, {}))]
+        places = made.picture("clicks").cells.keys()
+        served.view.take_step(
+            TopicPartition("clicks", 0),
+            made.info("clicks"),
+            served.now_ms,
+            (),
+            [(place, cells) for place in places],
+        )
+        served.view.publish()
+        await asyncio.sleep(0)
+    assert turns > 3
+    samples = samples_of(parse_text((await exposed).decode()))
+    counts = {
+        value
+        for (name, labels), value in samples.items()
+        if name in ("engagement_window_impressions", "engagement_window_clicks")
+        and {("level", "total"), ("state", "live")} <= labels
+    }
+    assert len(counts) == 1, "every window and both counts"
+    by_campaign = [
+        value
+        for (name, labels), value in samples.items()
+        if name == "engagement_window_impressions"
+        and {("level", "campaign"), ("window", "5m")} <= labels
+    ]
+    assert {sum(by_campaign)} == counts
 
 
 async def test_what_left_every_window_is_gone() -> None:

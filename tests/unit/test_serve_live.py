@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Scope
 from stream.core.catalogue import CLICKS, METRICS, SESSIONS, TICKETS
 from stream.core.records import TopicPartition
 from stream.serve import live
-from stream.serve.audience import MAX_UNSENT, Listener
+from stream.serve.audience import AT_ONCE, MAX_UNSENT, Audience, Listener
 from stream.serve.live import Hub
 from stream.serve.openapi import document
 from tests.support.serving import Served
@@ -139,6 +139,26 @@ async def test_a_slow_reader_is_dropped_after_three_unsent_messages() -> None:
     assert slow.scope.cancel_called
     assert not quick.scope.cancel_called
     assert hub.listeners == 1
+
+
+async def test_a_large_audience_is_told_in_turns_everybody_everything_in_order() -> None:
+    audience = Audience(1_000)
+    first = [audience.join(b"snapshot") for _ in range(3 * AT_ONCE)]
+    for listener in first:
+        listener.unsent.get_nowait()
+    audience.tell(b"one")
+    assert sum(listener.unsent.qsize() for listener in first) == AT_ONCE, "others get their turn"
+    audience.tell(b"two")
+    assert sum(listener.unsent.qsize() for listener in first) == AT_ONCE
+    audience.leave(first.pop())
+    late = audience.join(b"snapshot")
+    audience.tell(b"three")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    told = {tuple(listener.unsent.get_nowait() for _ in range(3)) for listener in first}
+    assert told == {(b"one", b"two", b"three")}
+    assert [late.unsent.get_nowait() for _ in range(2)] == [b"snapshot", b"three"]
+    assert not any(listener.scope.cancel_called for listener in (*first, late))
 
 
 async def test_a_late_listener_joins_where_the_others_are() -> None:

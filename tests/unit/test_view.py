@@ -9,9 +9,9 @@ from stream.core.buckets import Size
 from stream.core.catalogue import LIVE, METRICS, SESSIONS, SETTLED
 from stream.core.records import TopicPartition
 from stream.live.parcel import sort_changes, split, unpack
+from stream.live.picture import Picture
 from stream.live.query import Query
 from stream.live.rows import About
-from stream.live.store import Picture
 from stream.live.view import View
 from stream.live.windows import Bounds, Window
 from tests.support.read_model import (

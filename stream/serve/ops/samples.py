@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from stream.core.catalogue import SESSIONS, TICKETS, Source
 from stream.core.durations import MINUTE_MS
-from stream.live.vectors import Labels
+from stream.live.axis import Labels
 from stream.live.view import View
 from stream.serve.ops.slices import Slice
 from stream.serve.ops.sparks import POINTS

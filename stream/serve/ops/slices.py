@@ -4,15 +4,15 @@ Pure reading of the view. A slice names dimensions of several sources; where a s
 slice leaves it whole and says so.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from stream.core.buckets import Size
 from stream.core.catalogue import LIVE, Metric, Source
 from stream.core.cells import Values
 from stream.core.durations import MINUTE_MS
+from stream.live.axis import Fold, Labels, Mask, Vector
 from stream.live.cover import Piece, cover
-from stream.live.vectors import Cell, Labels, Vector
 from stream.live.view import View
 
 Group = tuple[str, ...]
@@ -60,16 +60,11 @@ class Sum:
 
 
 class Sums:
-    """Sums of one slice at one moment, each made once however often it is asked for.
-
-    A slice costs its own label sets, not everybody's: which of them a bucket may hold is found once
-    for each day.
-    """
+    """Sums of one slice at one moment, each made once however often it is asked for."""
 
     def __init__(self, view: View, part: Slice, now_ms: int) -> None:
         self.view, self.part, self.now_ms = view, part, now_ms
         self._known: dict[tuple[object, ...], Sum] = {}
-        self._members: dict[tuple[object, ...], Mapping[Group, Sequence[Labels]]] = {}
 
     def over(
         self, source: Source, from_ms: int, to_ms: int, state: str = LIVE, by: tuple[str, ...] = ()
@@ -78,12 +73,8 @@ class Sums:
         key = source.topic, from_ms, to_ms, state, by
         if key not in self._known:
             span = cover(self.view.shelf(source.topic), from_ms, to_ms, limit_ms=to_ms)
-            algebra, which = self.view.store(source.topic).algebra, 0 if state == LIVE else 1
-            gathered: dict[Group, list[Vector]] = {}
-            for piece in span.pieces:
-                for group, cells in self._cells(source, piece, by):
-                    gathered.setdefault(group, []).extend(cell[which] for cell in cells)
-            groups = {g: algebra.unpack(algebra.total(many)) for g, many in gathered.items()}
+            vector = self._vector(source, span.pieces, state)
+            groups = self._fold(source, by).sum(vector).maps()
             self._known[key] = Sum(span.from_ms, span.to_ms, groups)
         return self._known[key]
 
@@ -92,63 +83,32 @@ class Sums:
         window = self.view.window(metric, window_ms, LIVE, self.now_ms)
         if window is None:
             return Sum(self.now_ms, self.now_ms, {})
-        algebra = self.view.store(metric.source.topic).algebra
-        members = _group(window.vectors, self.part.grouping(metric.source, by))
-        groups = {
-            group: algebra.unpack(algebra.total(window.vectors[labels] for labels in many))
-            for group, many in members.items()
-        }
+        counts = window.counts.fold(_positions(metric.source, by), self._mask(metric.source))
+        groups = counts.maps()
         return Sum(window.bounds.from_ms, window.bounds.to_ms, groups)
 
     def minutes(self, source: Source, from_ms: int, to_ms: int) -> dict[int, Values]:
         """The live sums of each minute that holds anything, by its start."""
-        algebra = self.view.store(source.topic).algebra
-        return {
-            start_ms: algebra.unpack(algebra.total(cell[0] for cell in cells))
-            for start_ms in range(from_ms, to_ms, MINUTE_MS)
-            for _, cells in self._cells(source, (Size.M1, start_ms), ())
-        }
+        fold, found = self._fold(source, ()), dict[int, Values]()
+        for start_ms in range(from_ms, to_ms, MINUTE_MS):
+            vector = self._vector(source, [(Size.M1, start_ms)])
+            if len(vector.slots):
+                found[start_ms] = fold.sum(vector).maps().get((), {})
+        return found
 
-    def _cells(
-        self, source: Source, piece: Piece, by: tuple[str, ...]
-    ) -> Iterator[tuple[Group, list[Cell]]]:
-        """The cells of one bucket, by group; groups without any are left out."""
-        bucket = self.view.store(source.topic).bucket(*piece)
-        if not bucket:
-            return
-        if not by and not self.part.of(source):
-            yield (), list(bucket.values())
-            return
-        calendar, (size, start_ms) = self.view.calendar, piece
-        first_ms = calendar.day(start_ms)[0]
-        last_ms = calendar.day(calendar.end(size, start_ms) - 1)[0]
-        for group, many in self._of_days(source, first_ms, last_ms, by).items():
-            if cells := [bucket[labels] for labels in many if labels in bucket]:
-                yield group, cells
+    def _vector(self, source: Source, pieces: Iterable[Piece], state: str = LIVE) -> Vector:
+        """The cells of the slice in some buckets."""
+        return self.view.store(source.topic).vector(pieces, state, self._mask(source))
 
-    def _of_days(
-        self, source: Source, first_ms: int, last_ms: int, by: tuple[str, ...]
-    ) -> Mapping[Group, Sequence[Labels]]:
-        """The label sets of the slice that occur on a day or the next, by group.
+    def _fold(self, source: Source, by: tuple[str, ...]) -> Fold:
+        return self.view.store(source.topic).axis.fold(_positions(source, by))
 
-        An hour lies in two days where those of the calendar's zone begin at half past.
-        """
-        key = source.topic, first_ms, last_ms, by
-        if key not in self._members:
-            store = self.view.store(source.topic)
-            seen = dict.fromkeys(store.bucket(Size.D1, first_ms))
-            if last_ms != first_ms:
-                seen |= dict.fromkeys(store.bucket(Size.D1, last_ms))
-            self._members[key] = _group(seen, self.part.grouping(source, by))
-        return self._members[key]
+    def _mask(self, source: Source) -> Mask | None:
+        """The label sets of the slice; None: all."""
+        place = source.dimensions.index
+        axis = self.view.store(source.topic).axis
+        return axis.where({place(name): kept for name, kept in self.part.of(source).items()})
 
 
-def _group(
-    many: Iterable[Labels], group_of: Callable[[Labels], Group | None]
-) -> dict[Group, list[Labels]]:
-    groups: dict[Group, list[Labels]] = {}
-    for labels in many:
-        group = group_of(labels)
-        if group is not None:
-            groups.setdefault(group, []).append(labels)
-    return groups
+def _positions(source: Source, by: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(source.dimensions.index(name) for name in by)
