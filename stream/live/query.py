@@ -5,6 +5,7 @@ Times are milliseconds since the epoch, ranges half-open. Knows nothing of HTTP 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from stream.core.buckets import Size
 from stream.core.catalogue import LIVE, Fraction, Metric
@@ -44,8 +45,7 @@ class Quantiles:
     p90: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One group's figures; `value` is numerator / denominator, both in the metric's unit.
 
     `low` and `high` are the 95 % interval of a ratio, `quantiles` those of a duration that has
