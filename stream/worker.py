@@ -302,7 +302,8 @@ class Worker:
                 raise
 
     async def _flush_loop(self, shard: Shard) -> None:
-        pause_s = interval_s = self.settings.flush_interval / 1000
+        interval_s = self.settings.flush_interval / 1000
+        pause_s = interval_s / 5  # after a takeover figures stand still: the first flush comes soon
         while shard.is_alive:
             await asyncio.sleep(pause_s)
             began_s = time.monotonic()

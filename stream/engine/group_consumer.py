@@ -72,8 +72,9 @@ def make_consumer(config: ConsumerConfig) -> AIOKafkaConsumer:
         isolation_level="read_committed",
         check_crcs=True,
         max_partition_fetch_bytes=config.fetch_bytes,
-        # A seek takes effect when the fetch under way has been answered.
-        fetch_max_wait_ms=250,
+        # Until a fetch that waits in vain is answered, no other goes to its broker: neither behind
+        # a seek, nor for partitions whose records were still in hand when it was sent.
+        fetch_max_wait_ms=50,
         request_timeout_ms=int(config.request_timeout_s * 1000),
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=max(100, min(1000, session_ms // 4)),
