@@ -36,7 +36,7 @@ _NOTHING: Values = {}
 QUIET_SLOTS = 60
 """A bucket in which nothing was counted for ten minutes is packed."""
 PACKED_AT_ONCE = 20_000
-"""Cells, or a bucket more: it takes some 20 ms."""
+"""Cells, which takes some 20 ms; where more were just changed, as many."""
 _LONG_AGO = -(1 << 62)
 _Pending = dict[int, Labels]
 """By the start of the 10 s bucket."""
@@ -145,13 +145,14 @@ class Cube:
             self._recent[bucket] = self._apply(bucket, live, settled, recent.get(bucket, {}))
             if bucket[0] != Size.ALL:
                 self._loose[bucket] = self._slot
-        if sum(map(len, self._recent.values())) > _MOST_RECENT:
+        cells = sum(map(len, self._recent.values()))
+        if cells > _MOST_RECENT:
             self._recent = {}
         self._live, self._settled, self._moments, self._totals = {}, {}, {}, {}
         self._roll_spans(clock_ms)
         if self._slot != before:  # a bucket may have ended
             self._expire(clock_ms)
-            self._pack()
+            self._pack(max(cells, PACKED_AT_ONCE))
 
     def load(self, labels: Iterable[tuple[int, bytes]], cells: Iterable[bytes]) -> None:
         """Take up label sets (id, encoded) and the keys of cells from a ledger."""
@@ -240,9 +241,8 @@ class Cube:
             for label in self._buckets.pop((size, start_ms)):
                 self._table.delete(cell_key(size, start_ms, label))
 
-    def _pack(self) -> None:
-        """Pack buckets that nothing was counted in for long; only so many at a time."""
-        room = PACKED_AT_ONCE
+    def _pack(self, room: int) -> None:
+        """Pack buckets that nothing was counted in for long, so many cells or a bucket more."""
         long_ago = self._slot - QUIET_SLOTS
         for bucket in [bucket for bucket, last in self._loose.items() if last <= long_ago]:
             prefix, labels = bucket_prefix(*bucket), self._buckets[bucket]
