@@ -60,7 +60,7 @@ class Cube:
         self._moments: _Pending = {}
         self._totals: dict[int, Values] = {}
         fields = bin_range(len(source.sketches))[0] if source.sketches else len(source.index)
-        self._tally, self._counted = Tally(fields), Tally(fields)
+        self._tally, self._counted, self._final = Tally(fields), Tally(fields), Tally(fields)
         self._spans: dict[int, tuple[int, int]] = {}
         self._slot = _LONG_AGO
         self._loose: dict[Bucket, int] = {}
@@ -112,12 +112,14 @@ class Cube:
         amounts: Column | None = None,
         *,
         total: bool = False,
+        settled: bool = False,
     ) -> None:
         """Count many events in the live value, each its amount or 1; slots are times / 10 s.
 
-        With `total` in the bucket without end too.
+        With `total` in the bucket without end too, with `settled` in the settled value instead.
         """
-        (self._counted if total else self._tally).add(slots, labels, fields, amounts)
+        tally = self._final if settled else self._counted if total else self._tally
+        tally.add(slots, labels, fields, amounts)
 
     def spans(self, slots: Column, offsets: Column) -> None:
         """Note the offsets, in order, of records whose events lie in these 10 s slots."""
@@ -135,7 +137,7 @@ class Cube:
     def pending(self) -> bool:
         """Whether something is counted that has not been rolled."""
         counted = self._live or self._settled or self._moments or self._totals
-        return bool(counted or self._tally or self._counted)
+        return bool(counted or self._tally or self._counted or self._final)
 
     def roll(self, clock_ms: int) -> None:
         """Add what is pending into the table's cells and drop the buckets that have expired."""
@@ -176,7 +178,8 @@ class Cube:
         counted = self._counted.take()
         deltas = {(Size.ALL, 0): [sum_of([self._totals, *counted.values()]), dict[int, Values]()]}
         live = _joined([self._live, _by_start(counted), _by_start(self._tally.take())])
-        for which, pending in enumerate((live, self._settled)):
+        settled = _joined([self._settled, _by_start(self._final.take())])
+        for which, pending in enumerate((live, settled)):
             for bucket, labels in roll_up(pending, self._calendar):
                 delta = deltas.setdefault(bucket, [{}, {}])
                 delta[which] = sum_of([delta[which], labels])
@@ -245,8 +248,8 @@ class Cube:
         """Pack buckets that nothing was counted in for long, so many cells or a bucket more."""
         long_ago = self._slot - QUIET_SLOTS
         for bucket in [bucket for bucket, last in self._loose.items() if last <= long_ago]:
-            prefix, labels = bucket_prefix(*bucket), self._buckets[bucket]
-            self._table.pack(prefix, [prefix + label.to_bytes(4, "big") for label in labels])
+            labels = self._buckets[bucket]
+            self._table.pack(bucket_prefix(*bucket), [cell_key(*bucket, n) for n in labels])
             del self._loose[bucket]
             room -= len(labels)
             if room <= 0:

@@ -5,15 +5,15 @@ somebody asks: until then both wait. Knows nothing of events.
 """
 
 from collections import Counter
+from functools import partial
 from itertools import chain
 
 import numpy as np
 
 from stream.core.buckets import WIDTH_MS, Size
 from stream.core.catalogue import TICKETS
-from stream.core.cells import Values
 from stream.core.cube import Cube
-from stream.core.sketch import bin_index, bin_indexes
+from stream.core.sketch import bin_indexes
 from stream.core.tickets import INCOMPLETE, NO_FIELD, Counts, Fact, Standing
 
 _I = TICKETS.index
@@ -37,6 +37,7 @@ class TicketCounts:
         self._cube = cube
         self._now: tuple[list[Fact], ...] = ([], [], [])
         self._was: tuple[list[Fact], ...] = ([], [], [])
+        self._settled: tuple[list[Fact], ...] = ([], [], [])
         self._standing_now: list[Standing] = []
         self._standing_was: list[Standing] = []
 
@@ -57,33 +58,37 @@ class TicketCounts:
 
     def settle(self, which: int, fact: Fact) -> None:
         """A fact settled, as it is."""
-        at_ms, label, duration_ms, field = fact
-        self._cube.settled(at_ms, label, _values(which, duration_ms, field))
+        self._settled[which].append(fact)
 
     def drain(self) -> None:
-        """Count what has changed."""
+        """Count what has changed and what has settled."""
         for which in range(len(_FIELDS)):
             self._add_up(which, self._now[which], self._was[which])
+            self._add_up(which, self._settled[which], [], settled=True)
         self._count_open(self._standing_now, self._standing_was)
-        self._now, self._was = ([], [], []), ([], [], [])
+        self._now, self._was, self._settled = ([], [], []), ([], [], []), ([], [], [])
         self._standing_now, self._standing_was = [], []
 
-    def _add_up(self, which: int, now: list[Fact], was: list[Fact]) -> None:
+    def _add_up(
+        self, which: int, now: list[Fact], was: list[Fact], *, settled: bool = False
+    ) -> None:
+        """Count facts: one item, the sum of durations, the sketch bin, and the field beside it."""
         if not now and not was:
             return
         rows = np.fromiter(chain.from_iterable(now + was), np.int64).reshape(-1, 4)
         sign = np.repeat((1, -1), (len(now), len(was)))
         slots, labels, durations_ms, fields = rows[:, 0] // _SLOT_MS, *rows.T[1:]
         special = fields != NO_FIELD
-        self._cube.tally(slots[special], labels[special], fields[special], sign[special])
+        tally = partial(self._cube.tally, settled=settled)
+        tally(slots[special], labels[special], fields[special], sign[special])
         whole = fields != INCOMPLETE
         slots, labels, durations_ms, sign = (
             column[whole] for column in (slots, labels, durations_ms, sign)
         )
         count, total, sketch = _FIELDS[which]
-        self._cube.tally(slots, labels, count, sign)
-        self._cube.tally(slots, labels, bin_indexes(sketch, durations_ms), sign)
-        self._cube.tally(slots, labels, total, sign * durations_ms)
+        tally(slots, labels, count, sign)
+        tally(slots, labels, bin_indexes(sketch, durations_ms), sign)
+        tally(slots, labels, total, sign * durations_ms)
 
     def _count_open(self, now: list[Standing], was: list[Standing]) -> None:
         if not now and not was:
@@ -95,16 +100,3 @@ class TicketCounts:
         net.subtract((label, awaits) for _, label, awaits in was)
         for (label, is_awaiting), n in net.items():
             self._cube.total(label, {_OPEN: n, _AWAITING: n} if is_awaiting else {_OPEN: n})
-
-
-def _values(which: int, duration_ms: int, field: int) -> Values:
-    """The fields that a fact counts: one item, the sum of its durations and the sketch bin."""
-    if field == INCOMPLETE:
-        return {INCOMPLETE: 1}
-    count, total, sketch = _FIELDS[which]
-    values: Values = {count: 1, bin_index(sketch, duration_ms): 1}
-    if duration_ms:
-        values[total] = duration_ms
-    if field != NO_FIELD:
-        values[field] = 1
-    return values
