@@ -7,6 +7,7 @@ Sums that no 64 bits hold (of absurd amounts of money) are texts, and a third el
 """
 
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -59,10 +60,15 @@ def _numbers(texts: dict[int, str]) -> Values:
     return {index: int(text) for index, text in texts.items()}
 
 
-def add(values: Values, delta: Values, sign: int = 1) -> None:
+def add(values: Values, delta: Values) -> None:
     """Add a delta in place; entries that come to zero leave."""
-    for index, n in delta.items():
-        total = values.get(index, 0) + sign * n
+    add_pairs(values, delta.items())
+
+
+def add_pairs(values: Values, pairs: Iterable[tuple[int, int]]) -> None:
+    """Add amounts of fields in place; entries that come to zero leave."""
+    for index, n in pairs:
+        total = values.get(index, 0) + n
         if total:
             values[index] = total
         else:

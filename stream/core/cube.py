@@ -5,7 +5,8 @@ removes the buckets that are not. Adding is commutative, so nothing here depends
 """
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ from stream.core.catalogue import OTHER, Source
 from stream.core.cells import (
     SPAN_LABEL,
     Values,
-    add,
+    add_pairs,
     bucket_prefix,
     cell_key,
     decode_cell,
@@ -25,21 +26,21 @@ from stream.core.cells import (
     label_key,
     parse_cell_key,
 )
-from stream.core.rollup import Bucket, Labels, roll_up, sum_of
+from stream.core.rollup import Bucket, roll_up
 from stream.core.sketch import bin_range
+from stream.core.sums import Amounts, Column, add_up
 from stream.core.table import Table
-from stream.core.tally import Column, Sums, Tally
+from stream.core.tally import Tally, joined
 
 _MOST_RECENT = 50_000
-"""Cells that are kept decoded from one roll to the next; if there are more, none is."""
-_NOTHING: Values = {}
+"""Large cells that are kept decoded from one roll to the next; if there are more, none is."""
+_SMALL = 64
+"""Bytes of a cell that is not large: to decode it anew costs less than to keep its maps."""
 QUIET_SLOTS = 60
 """A bucket in which nothing was counted for ten minutes is packed."""
 PACKED_AT_ONCE = 20_000
-"""Cells, which takes some 20 ms; where more were just changed, as many."""
+"""Cells, which takes some 20 ms; where more fields were just changed, as many."""
 _LONG_AGO = -(1 << 62)
-_Pending = dict[int, Labels]
-"""By the start of the 10 s bucket."""
 _Cells = dict[int, tuple[Values, Values]]
 """Live and settled values by label id."""
 
@@ -55,12 +56,10 @@ class Cube:
         self._names: dict[int, tuple[str, ...]] = {}
         self._buckets: dict[Bucket, array[int]] = {}
         self._recent: dict[Bucket, _Cells] = {}
-        self._live: _Pending = {}
-        self._settled: _Pending = {}
-        self._moments: _Pending = {}
-        self._totals: dict[int, Values] = {}
         fields = bin_range(len(source.sketches))[0] if source.sketches else len(source.index)
-        self._tally, self._counted, self._final = Tally(fields), Tally(fields), Tally(fields)
+        self._fields = fields
+        self._rolled, self._everywhere = Tally(), Tally()
+        self._moments, self._totals = Tally(), Tally()
         self._spans: dict[int, tuple[int, int]] = {}
         self._slot = _LONG_AGO
         self._loose: dict[Bucket, int] = {}
@@ -88,28 +87,12 @@ class Cube:
         """How many label sets are known."""
         return len(self._labels)
 
-    def live(self, at_ms: int, label: int, values: Values, sign: int = 1) -> None:
-        """Count in the live value, or take back with sign -1."""
-        _count(self._live, at_ms, label, values, sign)
-
-    def settled(self, at_ms: int, label: int, values: Values) -> None:
-        """Count in the settled value."""
-        _count(self._settled, at_ms, label, values, 1)
-
-    def moment(self, at_ms: int, label: int, values: Values, sign: int = 1) -> None:
-        """Count in the 10 s bucket alone."""
-        _count(self._moments, at_ms, label, values, sign)
-
-    def total(self, label: int, values: Values) -> None:
-        """Count in the bucket without end."""
-        add(self._totals.setdefault(label, {}), values)
-
     def tally(
         self,
         slots: Column,
         labels: Column,
         fields: Column | int,
-        amounts: Column | None = None,
+        amounts: Amounts | None = None,
         *,
         total: bool = False,
         settled: bool = False,
@@ -118,8 +101,18 @@ class Cube:
 
         With `total` in the bucket without end too, with `settled` in the settled value instead.
         """
-        tally = self._final if settled else self._counted if total else self._tally
-        tally.add(slots, labels, fields, amounts)
+        codes = self._codes(labels, fields, settled=settled)
+        (self._everywhere if total else self._rolled).add(slots, codes, amounts)
+
+    def moment(
+        self, slots: Column, labels: Column, fields: Column | int, amounts: Amounts | None = None
+    ) -> None:
+        """Count in the 10 s buckets alone."""
+        self._moments.add(slots, self._codes(labels, fields), amounts)
+
+    def total(self, labels: Column, fields: Column | int, amounts: Amounts | None = None) -> None:
+        """Count in the bucket without end alone."""
+        self._totals.add(np.zeros_like(labels), self._codes(labels, fields), amounts)
 
     def spans(self, slots: Column, offsets: Column) -> None:
         """Note the offsets, in order, of records whose events lie in these 10 s slots."""
@@ -136,25 +129,24 @@ class Cube:
     @property
     def pending(self) -> bool:
         """Whether something is counted that has not been rolled."""
-        counted = self._live or self._settled or self._moments or self._totals
-        return bool(counted or self._tally or self._counted or self._final)
+        return bool(self._rolled or self._everywhere or self._moments or self._totals)
 
     def roll(self, clock_ms: int) -> None:
         """Add what is pending into the table's cells and drop the buckets that have expired."""
-        recent, self._recent = self._recent, {}
         before, self._slot = self._slot, clock_ms // WIDTH_MS[Size.S10]
-        for bucket, (live, settled) in self._deltas(clock_ms).items():
-            self._recent[bucket] = self._apply(bucket, live, settled, recent.get(bucket, {}))
+        recent, self._recent = self._recent, {}
+        fields = 0
+        for bucket, codes, amounts in self._pending(clock_ms):
+            self._recent[bucket] = self._apply(bucket, codes, amounts, recent.get(bucket, {}))
             if bucket[0] != Size.ALL:
                 self._loose[bucket] = self._slot
-        cells = sum(map(len, self._recent.values()))
-        if cells > _MOST_RECENT:
+            fields += len(codes)
+        if sum(map(len, self._recent.values())) > _MOST_RECENT:
             self._recent = {}
-        self._live, self._settled, self._moments, self._totals = {}, {}, {}, {}
         self._roll_spans(clock_ms)
         if self._slot != before:  # a bucket may have ended
             self._expire(clock_ms)
-            self._pack(max(cells, PACKED_AT_ONCE))
+            self._pack(max(fields, PACKED_AT_ONCE))
 
     def load(self, labels: Iterable[tuple[int, bytes]], cells: Iterable[bytes]) -> None:
         """Take up label sets (id, encoded) and the keys of cells from a ledger."""
@@ -165,55 +157,69 @@ class Cube:
         self._recent = {}
         for key in cells:
             size, start_ms, label = parse_cell_key(key)
-            self._note((Size(size), start_ms), label)
+            self._note((Size(size), start_ms), (label,))
 
-    def _note(self, bucket: Bucket, label: int) -> None:
+    def _note(self, bucket: Bucket, labels: Iterable[int]) -> None:
         """Remember which labels a bucket has; one that comes and goes may be noted twice."""
         if bucket[0] != Size.ALL:
-            self._buckets.setdefault(bucket, array("I")).append(label)
+            self._buckets.setdefault(bucket, array("I")).extend(labels)
             self._loose.setdefault(bucket, self._slot)
 
-    def _deltas(self, clock_ms: int) -> dict[Bucket, list[Labels]]:
-        """What is to be added to each bucket that is still kept: live and settled."""
-        counted = self._counted.take()
-        deltas = {(Size.ALL, 0): [sum_of([self._totals, *counted.values()]), dict[int, Values]()]}
-        live = _joined([self._live, _by_start(counted), _by_start(self._tally.take())])
-        settled = _joined([self._settled, _by_start(self._final.take())])
-        for which, pending in enumerate((live, settled)):
-            for bucket, labels in roll_up(pending, self._calendar):
-                delta = deltas.setdefault(bucket, [{}, {}])
-                delta[which] = sum_of([delta[which], labels])
-        for start_ms, labels in self._moments.items():
-            delta = deltas.setdefault((Size.S10, start_ms), [{}, {}])
-            delta[0] = sum_of([delta[0], labels])
-        for size, start_ms in list(deltas):
-            if expired(self._calendar.end(size, start_ms), size, clock_ms):
-                del deltas[size, start_ms]
-        return deltas
+    def _pending(self, clock_ms: int) -> Iterator[tuple[Bucket, Column, Amounts]]:
+        """What is to be added to each bucket that is still kept: codes in order, amounts."""
+        everywhere, moments = self._everywhere.take(), self._moments.take()
+        totals = joined([everywhere, self._totals.take()])
+        if len(totals.slots):
+            yield (Size.ALL, 0), *add_up(totals.codes, totals.amounts)
+        for bucket, codes, amounts in roll_up(
+            joined([everywhere, self._rolled.take()]), moments, self._calendar
+        ):
+            if not expired(self._calendar.end(*bucket), bucket[0], clock_ms):
+                yield bucket, codes, amounts
 
-    def _apply(self, bucket: Bucket, live: Labels, settled: Labels, recent: _Cells) -> _Cells:
-        """Add to the cells of a bucket; returns them as they are then."""
+    def _apply(self, bucket: Bucket, codes: Column, amounts: Amounts, recent: _Cells) -> _Cells:
+        """Add to the cells of a bucket; returns those that are large, as they are then."""
         table, prefix = self._table, bucket_prefix(*bucket)
+        is_new = bucket not in self._buckets and bucket[0] != Size.ALL
+        pairs = zip((codes % self._fields).tolist(), amounts.tolist(), strict=True)
         made: _Cells = {}
         puts: dict[bytes, bytes] = {}
-        for label in {**live, **settled} if settled else live:
+        new: list[int] = []
+        for label, n_live, n_settled in self._runs(codes):
             key = prefix + label.to_bytes(4, "big")
             cell = recent.get(label)
+            if cell is None and not is_new and (raw := table.get(key)) is not None:
+                cell = decode_cell(raw)
             if cell is None:
-                raw = table.get(key)
-                if raw is None:
-                    self._note(bucket, label)
-                cell = ({}, {}) if raw is None else decode_cell(raw)
-            add(cell[0], live.get(label, _NOTHING))
-            if settled:
-                add(cell[1], settled.get(label, _NOTHING))
+                new.append(label)
+                cell = dict(islice(pairs, n_live)), {}
+            else:
+                add_pairs(cell[0], islice(pairs, n_live))
+            if n_settled:
+                add_pairs(cell[1], islice(pairs, n_settled))
             if cell[0] or cell[1]:
-                puts[key] = encode_sums(*cell)
-                made[label] = cell
+                text = puts[key] = encode_sums(*cell)
+                if len(text) > _SMALL:
+                    made[label] = cell
             else:
                 table.delete(key)
         table.put_all(puts)
+        self._note(bucket, new)
         return made
+
+    def _runs(self, codes: Column) -> Iterator[tuple[int, int, int]]:
+        """Each label of these codes, and how many live and settled ones it has."""
+        span = 2 * self._fields
+        labels = codes // span
+        starts = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
+        labels = labels[starts]
+        middles = np.searchsorted(codes, labels * span + self._fields)
+        columns = labels, middles - starts, np.append(starts[1:], len(codes)) - middles
+        return zip(*(column.tolist() for column in columns), strict=True)
+
+    def _codes(self, labels: Column, fields: Column | int, *, settled: bool = False) -> Column:
+        """A number for label, live or settled, and field; they sort in that order."""
+        return (labels * 2 + settled) * self._fields + fields
 
     def _roll_spans(self, clock_ms: int) -> None:
         for slot, (first, last) in self._spans.items():
@@ -227,7 +233,7 @@ class Cube:
                 before = (first, last) if raw is None else decode_span(raw)
                 span = min(first, before[0]), max(last, before[1])
                 if raw is None:
-                    self._note((size, start_ms), SPAN_LABEL)
+                    self._note((size, start_ms), (SPAN_LABEL,))
                 if raw is None or span != before:
                     self._table.put(key, encode_span(*span))
         self._spans = {}
@@ -254,27 +260,3 @@ class Cube:
             room -= len(labels)
             if room <= 0:
                 break
-
-
-def _by_start(sums: Sums) -> _Pending:
-    return {slot * WIDTH_MS[Size.S10]: labels for slot, labels in sums.items()}
-
-
-def _joined(parts: list[_Pending]) -> _Pending:
-    """What is pending in any of the parts, added up."""
-    there = [part for part in parts if part]
-    if len(there) == 1:
-        return there[0]
-    starts = dict.fromkeys(start for part in there for start in part)
-    return {at: sum_of([part[at] for part in there if at in part]) for at in starts}
-
-
-def _count(pending: _Pending, at_ms: int, label: int, values: Values, sign: int) -> None:
-    start_ms = at_ms - at_ms % 10_000
-    labels = pending.get(start_ms)
-    if labels is None:
-        labels = pending[start_ms] = {}
-    known = labels.get(label)
-    if known is None:
-        known = labels[label] = {}
-    add(known, values, sign)

@@ -5,50 +5,44 @@ Pure. Knows the sizes and the calendar; knows nothing of ledgers.
 
 from collections.abc import Iterator
 
-from stream.core.buckets import Calendar, Size
-from stream.core.cells import Values, add
+import numpy as np
 
-SIZES = (Size.S10, Size.M1, Size.H1, Size.D1)
-Labels = dict[int, Values]
-"""Values by label id."""
+from stream.core.buckets import WIDTH_MS, Calendar, Size
+from stream.core.sums import Amounts, Column, numbered
+from stream.core.tally import Sums, joined
+
+_SLOT_MS = WIDTH_MS[Size.S10]
+_COARSER = (Size.M1, Size.H1, Size.D1)
 Bucket = tuple[Size, int]
 """Size and start."""
+Part = tuple[Bucket, Column, Amounts]
+"""A bucket, codes in order, and the sum of each."""
 
 
-def roll_up(pending: dict[int, Labels], calendar: Calendar) -> Iterator[tuple[Bucket, Labels]]:
-    """The buckets of all sizes that these 10 s buckets, given by their starts, lie in.
+def roll_up(counted: Sums, moments: Sums, calendar: Calendar) -> Iterator[Part]:
+    """The buckets that these slots of 10 s lie in; moments count in those of 10 s alone.
 
-    Each size is added up out of the one before. A bucket comes in two parts where a day begins in
-    the middle of it. Labels may be shared between buckets: they must not be changed.
+    A day is that of the slot's beginning.
     """
-    level: dict[tuple[int, ...], Labels] = {
-        calendar.starts(start_ms): labels for start_ms, labels in pending.items()
-    }
-    for size in SIZES:
-        for starts, labels in level.items():
-            yield (size, starts[0]), labels
-        level = _merged(level)
+    tens = joined([counted, moments]).added_up()
+    yield from _parts(Size.S10, tens._replace(slots=tens.slots * _SLOT_MS))
+    if not len(counted.slots):
+        return
+    counted = counted.added_up()
+    distinct, rows = numbered(counted.slots)
+    starts = [calendar.starts(slot * _SLOT_MS)[1:] for slot in distinct.tolist()]
+    for size, column in zip(_COARSER, np.array(starts, np.int64).T, strict=True):
+        level = counted._replace(slots=column[rows])
+        if (column[1:] == column[:-1]).any():
+            level = level.added_up()
+        yield from _parts(size, level)
 
 
-def _merged(level: dict[tuple[int, ...], Labels]) -> dict[tuple[int, ...], Labels]:
-    """The same with the first of the starts taken away, and what has become one put together."""
-    parts: dict[tuple[int, ...], list[Labels]] = {}
-    for starts, labels in level.items():
-        parts.setdefault(starts[1:], []).append(labels)
-    return {starts: sum_of(found) for starts, found in parts.items()}
-
-
-def sum_of(parts: list[Labels]) -> Labels:
-    """Values of the same label added up; the parts stay as they are, and may be the sum."""
-    there = [part for part in parts if part]
-    if len(there) < 2:
-        return there[0] if there else {}
-    made = {label: values.copy() for label, values in there[0].items()}
-    for part in there[1:]:
-        for label, values in part.items():
-            known = made.get(label)
-            if known is None:
-                made[label] = values.copy()
-            else:
-                add(known, values)
-    return made
+def _parts(size: Size, level: Sums) -> Iterator[Part]:
+    """Cut where another bucket begins."""
+    cuts = np.flatnonzero(level.slots[1:] != level.slots[:-1]) + 1
+    firsts = [0, *cuts.tolist()] if len(level.slots) else []
+    ends = [*firsts[1:], len(level.slots)]
+    for first, end in zip(firsts, ends, strict=False):
+        start_ms = int(level.slots[first])
+        yield (size, start_ms), level.codes[first:end], level.amounts[first:end]

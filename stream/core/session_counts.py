@@ -5,15 +5,14 @@ visitors at once: what did not change cancels out before the cube is touched.
 """
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 
 from stream.core.arrivals import Column, Flags
 from stream.core.catalogue import AGES_MS, SESSIONS
-from stream.core.cells import Values
 from stream.core.cube import Cube
 from stream.core.rows import CLOSED, NO_ROWS, Rows, interactions
+from stream.core.sums import halves_sum
 
 MANY = 50_000
 """Sessions that wait at most to be counted again."""
@@ -21,7 +20,6 @@ _SLOT_MS = 10_000
 _ENGAGED_MS = 10_000
 """A session this long is engaged, for GA4 and for PostHog."""
 _ACTIVE, _VALUE = SESSIONS.index["active"], SESSIONS.index["value_micros"]
-_FIELDS = len(SESSIONS.fields)
 _LABEL_BITS = 28
 _HALF, _LOW = 32, (1 << 32) - 1
 
@@ -57,7 +55,7 @@ class SessionCounts:
     def settle(self, rows: Rows) -> None:
         """Sessions settled, as they are."""
         self._tally(rows, NO_ROWS)
-        _add_up(self._cube.settled, NO_ROWS, rows)
+        _add_up(self._cube, NO_ROWS, rows, settled=True)
 
     def begin(self, rows: Rows) -> None:
         """Sessions that are counted already have not settled."""
@@ -67,13 +65,14 @@ class SessionCounts:
         """Count what has changed."""
         if self._waiting:
             before, after = np.concatenate(self._before), np.concatenate(self._after)
-            _add_up(self._cube.live, before, after)
+            _add_up(self._cube, before, after)
             _count_active(self._cube, before, after)
             self._before, self._after, self._waiting = [], [], 0
 
     def _tally(self, before: Rows, after: Rows) -> None:
         starts = np.concatenate((after["first_ms"], before["first_ms"])) // _SLOT_MS
-        for slot, n in _net(starts, len(after)):
+        slots, net = _net(starts, len(after))
+        for slot, n in zip(slots.tolist(), net.tolist(), strict=True):
             self._unsettled[slot] += n
             if not self._unsettled[slot]:
                 del self._unsettled[slot]
@@ -102,48 +101,45 @@ def counts(rows: Rows) -> dict[int, Column | Flags]:
     return {SESSIONS.index[name]: column for name, column in found.items()}
 
 
-def _add_up(count: Callable[[int, int, Values], None], before: Rows, after: Rows) -> None:
+def _add_up(cube: Cube, before: Rows, after: Rows, *, settled: bool = False) -> None:
     """Count what sessions count in the place of what they did, cell by cell."""
     if not len(before) and not len(after):
         return
     rows = np.concatenate((after, before))
     sign = np.repeat((1, -1), (len(after), len(before)))
     columns = counts(rows)
-    money = columns[_VALUE]
-    columns[_VALUE] = money & _LOW  # in halves, for a sum may be beyond 64 bits
-    columns[_FIELDS] = money >> _HALF
+    money = columns.pop(_VALUE)
     cells, places = np.unique(_cells(rows["first_ms"], rows["label"]), return_inverse=True)
-    sums = np.empty((len(cells), _FIELDS + 1), np.int64)
-    for field, column in columns.items():
-        sums[:, field] = np.bincount(places, column * sign, len(cells))
-    changed = np.flatnonzero(sums.any(axis=1))
-    for cell, row in zip(cells[changed].tolist(), sums[changed].tolist(), strict=True):
-        row[_VALUE] += row.pop() << _HALF
-        slot, label = _slot_and_label(cell)
-        count(slot * _SLOT_MS, label, {field: n for field, n in enumerate(row) if n})
+
+    def sums(column: Column | Flags) -> Column:
+        return np.bincount(places, column * sign, len(cells)).astype(np.int64)
+
+    slots, labels = cells >> _LABEL_BITS, cells & (1 << _LABEL_BITS) - 1
+    if money.any():  # in halves, for a sum may be beyond 64 bits
+        value = halves_sum(sums(money & _LOW), sums(money >> _HALF), _HALF)
+        cube.tally(slots, labels, _VALUE, value, settled=settled)
+    fields = np.array(list(columns))
+    matrix = np.array([sums(column) for column in columns.values()])
+    which, at = np.nonzero(matrix)
+    cube.tally(slots[at], labels[at], fields[which], matrix[which, at], settled=settled)
 
 
 def _count_active(cube: Cube, before: Rows, after: Rows) -> None:
     """Count sessions that are open where their latest interaction is."""
     now, was = after[after["state"] & CLOSED == 0], before[before["state"] & CLOSED == 0]
     rows = np.concatenate((now, was))
-    for cell, n in _net(_cells(rows["first_ms"] + rows["last"], rows["label"]), len(now)):
-        slot, label = _slot_and_label(cell)
-        cube.moment(slot * _SLOT_MS, label, {_ACTIVE: n})
+    cells, net = _net(_cells(rows["first_ms"] + rows["last"], rows["label"]), len(now))
+    cube.moment(cells >> _LABEL_BITS, cells & (1 << _LABEL_BITS) - 1, _ACTIVE, net)
 
 
 def _cells(at_ms: Column, labels: Column) -> Column:
     return at_ms // _SLOT_MS << _LABEL_BITS | labels
 
 
-def _slot_and_label(cell: int) -> tuple[int, int]:
-    return cell >> _LABEL_BITS, cell & (1 << _LABEL_BITS) - 1
-
-
-def _net(codes: Column, plus: int) -> list[tuple[int, int]]:
-    """How much oftener a code is among the first `plus` than among the rest, where it differs."""
+def _net(codes: Column, plus: int) -> tuple[Column, Column]:
+    """Codes that are oftener among the first `plus` than among the rest, or less often; by what."""
     distinct, places = np.unique(codes, return_inverse=True)
     size = len(distinct)
     net = np.bincount(places[:plus], minlength=size) - np.bincount(places[plus:], minlength=size)
     changed = np.flatnonzero(net)
-    return list(zip(distinct[changed].tolist(), net[changed].tolist(), strict=True))
+    return distinct[changed], net[changed]

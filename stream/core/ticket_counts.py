@@ -4,7 +4,6 @@ What tickets counted is taken back and what they count now is counted, for many 
 somebody asks: until then both wait. Knows nothing of events.
 """
 
-from collections import Counter
 from functools import partial
 from itertools import chain
 
@@ -96,7 +95,6 @@ class TicketCounts:
         rows = np.fromiter(chain.from_iterable(now + was), np.int64).reshape(-1, 3)
         sign = np.repeat((1, -1), (len(now), len(was)))
         self._cube.tally(rows[:, 0] // _SLOT_MS, rows[:, 1], _STILL_OPEN, sign)
-        net: Counter[tuple[int, bool]] = Counter((label, awaits) for _, label, awaits in now)
-        net.subtract((label, awaits) for _, label, awaits in was)
-        for (label, is_awaiting), n in net.items():
-            self._cube.total(label, {_OPEN: n, _AWAITING: n} if is_awaiting else {_OPEN: n})
+        self._cube.total(rows[:, 1], _OPEN, sign)
+        awaits = rows[:, 2] == 1
+        self._cube.total(rows[awaits, 1], _AWAITING, sign[awaits])

@@ -246,7 +246,4 @@ class Visitors:
         """Count page views and conversions by their own label sets; they are never taken back."""
         counts = (run.verdicts == FRESH) | (run.verdicts == UNCHECKED)
         for kind, field in _TOTALS.items():
-            labels = events.label[counts & (events.kind == kind)]
-            distinct, numbers = np.unique(labels, return_counts=True)
-            for label, n in zip(distinct.tolist(), numbers.tolist(), strict=True):
-                self._cube.total(label, {field: n})
+            self._cube.total(events.label[counts & (events.kind == kind)], field)

@@ -36,6 +36,17 @@ def cube_of(max_labels=100, zone="UTC"):
     return Cube(CLICKS, Calendar(zone), table, max_labels), table
 
 
+def count(cube, at_ms, names, values, sign=1, **where):
+    """Count a map of fields in the buckets around an instant."""
+    put(cube.tally, [at_ms // 10_000], cube.label(names), values, sign, **where)
+
+
+def put(into, slots, label, values, sign=1, **where):
+    fields, amounts = (np.array(list(column)) for column in (values, values.values()))
+    columns = [np.repeat(part, len(fields)) for part in (*slots, label)]
+    into(*columns, fields, sign * amounts, **where)
+
+
 def rows(table):
     return {
         parse_cell_key(key): decode_cell(value) for key, value in table.items() if key[:1] == b"c"
@@ -49,8 +60,8 @@ def sizes(table):
 def test_an_instant_is_counted_in_the_bucket_around_it_in_every_size():
     cube, table = cube_of()
     label = cube.label(X)
-    cube.live(NOW, label, {0: 2})
-    cube.live(NOW + 1, label, {0: 1, 1: 5})
+    count(cube, NOW, X, {0: 2})
+    count(cube, NOW + 1, X, {0: 1, 1: 5})
     cube.roll(NOW)
     expected: dict = {
         (size, Calendar().start(size, NOW), label): ({0: 3, 1: 5}, {}) for size in SIZES
@@ -81,9 +92,9 @@ def test_a_bucket_knows_the_first_and_the_last_offset_of_its_records(cut):
 
 def test_neighbouring_buckets_do_not_mix():
     cube, table = cube_of()
-    label, start_ms = cube.label(X), NOW - NOW % 10_000
+    start_ms = NOW - NOW % 10_000
     for at_ms in (start_ms - 1, start_ms, start_ms + 9_999, start_ms + 10_000):
-        cube.live(at_ms, label, {0: 1})
+        count(cube, at_ms, X, {0: 1})
     cube.roll(NOW)
     tens = {start: live[0] for (size, start, _), (live, _) in rows(table).items() if size == 1}
     assert tens == {start_ms - 10_000: 1, start_ms: 2, start_ms + 10_000: 1}
@@ -91,7 +102,7 @@ def test_neighbouring_buckets_do_not_mix():
 
 def test_a_day_is_that_of_the_time_zone():
     cube, table = cube_of(zone="Asia/Kolkata")
-    cube.live(NOW, cube.label(X), {0: 1})
+    count(cube, NOW, X, {0: 1})
     cube.roll(NOW)
     [start_ms] = [start for size, start, _ in rows(table) if size == Size.D1]
     assert start_ms == Calendar("Asia/Kolkata").day(NOW)[0]
@@ -110,7 +121,7 @@ def test_a_day_is_that_of_the_time_zone():
 )
 def test_what_is_older_than_a_sizes_retention_goes_to_the_coarser_ones(age_ms, kept):
     cube, table = cube_of()
-    cube.live(NOW - age_ms, cube.label(X), {0: 1})
+    count(cube, NOW - age_ms, X, {0: 1})
     cube.roll(NOW)
     assert sizes(table) == kept
 
@@ -118,8 +129,8 @@ def test_what_is_older_than_a_sizes_retention_goes_to_the_coarser_ones(age_ms, k
 def test_a_bucket_leaves_with_all_its_cells_when_its_retention_is_over():
     cube, table = cube_of()
     for values in (X, Y):
-        cube.live(NOW, cube.label(values), {0: 1})
-    cube.total(cube.label(X), {0: 1})
+        count(cube, NOW, values, {0: 1})
+    put(cube.total, [], cube.label(X), {0: 1})
     cube.roll(NOW)
     assert len(rows(table)) == 9
     for number, size in enumerate(SIZES):
@@ -146,7 +157,7 @@ def test_the_offsets_of_a_bucket_leave_with_it():
 
 def test_buckets_expire_after_a_restart_too():
     cube, table = cube_of()
-    cube.live(NOW, cube.label(X), {0: 1})
+    count(cube, NOW, X, {0: 1})
     cube.roll(NOW)
     again = Cube(CLICKS, Calendar(), table, 100)
     again.load([(0, msgspec.msgpack.encode(X))], [k for k, _ in table.items() if k[:1] == b"c"])
@@ -159,26 +170,24 @@ def test_buckets_expire_after_a_restart_too():
 
 def test_a_cell_that_comes_to_nothing_leaves():
     cube, table = cube_of()
-    label = cube.label(X)
-    cube.live(NOW, label, {0: 1, 4: 2})
+    count(cube, NOW, X, {0: 1, 4: 2})
     cube.roll(NOW)
-    cube.live(NOW, label, {0: 1, 4: 2}, -1)
+    count(cube, NOW, X, {0: 1, 4: 2}, -1)
     cube.roll(NOW)
     assert rows(table) == {}
 
 
 def test_live_and_settled_are_counted_apart():
     cube, table = cube_of()
-    label = cube.label(X)
-    cube.live(NOW, label, {0: 3})
-    cube.settled(NOW, label, {0: 1})
+    count(cube, NOW, X, {0: 3})
+    count(cube, NOW, X, {0: 1}, settled=True)
     cube.roll(NOW)
     assert set(map(str, rows(table).values())) == {"({0: 3}, {0: 1})"}
 
 
 def test_a_moment_is_counted_in_ten_seconds_alone():
     cube, table = cube_of()
-    cube.moment(NOW, cube.label(X), {0: 1})
+    put(cube.moment, [NOW // 10_000], cube.label(X), {0: 1})
     cube.roll(NOW)
     assert sizes(table) == {Size.S10}
 
@@ -187,7 +196,7 @@ def test_totals_have_one_bucket_without_end_and_only_grow():
     cube, table = cube_of()
     label = cube.label(X)
     for at_ms in (NOW, NOW + 400 * DAY):
-        cube.total(label, {0: 2})
+        put(cube.total, [], label, {0: 2})
         cube.roll(at_ms)
     assert rows(table) == {(Size.ALL, 0, label): ({0: 4}, {})}
 
@@ -214,9 +223,9 @@ def test_many_events_at_once_are_counted_as_one_by_one(roll_between):
         for n, (at, label) in enumerate(zip(slots.tolist(), labels.tolist(), strict=True)):
             field = fields if isinstance(fields, int) else int(fields[n])
             values = {field: 1 if amounts is None else int(amounts[n])}
-            alone.live(at * 10_000, label, values)
+            put(alone.tally, [at], label, values)
             if total:
-                alone.total(label, values)
+                put(alone.total, [], label, values)
     alone.roll(NOW)
     assert rows(table) == rows(other)
 
@@ -262,7 +271,7 @@ def test_it_does_not_matter_when_it_rolls(counts, rolls):
     for number, (age_ms, values, n, sign, step_ms) in enumerate(counts):
         clock_ms += step_ms
         for cube in (one, other):
-            cube.live(clock_ms - age_ms, cube.label(values), {0: n}, sign)
+            count(cube, clock_ms - age_ms, values, {0: n}, sign)
         if number in rolls:
             other.roll(clock_ms)
     one.roll(clock_ms)

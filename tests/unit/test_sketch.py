@@ -86,7 +86,7 @@ def test_of_nothing_there_is_no_percentile():
 def test_what_is_taken_back_leaves_no_trace(kept, gone):
     cell = sketch_of([*kept, *gone])
     for value in gone:
-        add(cell, {bin_index(0, value): 1}, -1)
+        add(cell, {bin_index(0, value): -1})
     assert cell == sketch_of(kept)
 
 
