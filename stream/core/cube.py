@@ -46,7 +46,7 @@ _Cells = dict[int, tuple[Values, Values]]
 
 
 class Cube:
-    """Counts by label set and bucket; `at_ms` is any instant, counted in the buckets around it."""
+    """Counts by label set and bucket; a slot of 10 s counts in the buckets around it."""
 
     def __init__(self, source: Source, calendar: Calendar, table: Table, max_labels: int) -> None:
         self._calendar = calendar
