@@ -24,25 +24,30 @@ def roll_up(counted: Sums, moments: Sums, calendar: Calendar) -> Iterator[Part]:
 
     A day is that of the slot's beginning.
     """
-    tens = joined([counted, moments]).added_up()
-    yield from _parts(Size.S10, tens._replace(slots=tens.slots * _SLOT_MS))
+    every = joined([counted, moments])
+    if not len(every.slots):
+        return
+    names, codes = numbered(every.codes)  # close together, they are added up without sorting
+    tens = every._replace(codes=codes).added_up()
+    yield from _parts(Size.S10, tens._replace(slots=tens.slots * _SLOT_MS), names)
     if not len(counted.slots):
         return
-    counted = counted.added_up()
-    distinct, rows = numbered(counted.slots)
+    if len(moments.slots):
+        tens = counted._replace(codes=codes[: len(counted.codes)]).added_up()
+    distinct, rows = numbered(tens.slots)
     starts = [calendar.starts(slot * _SLOT_MS)[1:] for slot in distinct.tolist()]
     for size, column in zip(_COARSER, np.array(starts, np.int64).T, strict=True):
-        level = counted._replace(slots=column[rows])
+        level = tens._replace(slots=column[rows])
         if (column[1:] == column[:-1]).any():
             level = level.added_up()
-        yield from _parts(size, level)
+        yield from _parts(size, level, names)
 
 
-def _parts(size: Size, level: Sums) -> Iterator[Part]:
-    """Cut where another bucket begins."""
+def _parts(size: Size, level: Sums, names: Column) -> Iterator[Part]:
+    """Cut where another bucket begins; codes get their names back."""
     cuts = np.flatnonzero(level.slots[1:] != level.slots[:-1]) + 1
     firsts = [0, *cuts.tolist()] if len(level.slots) else []
     ends = [*firsts[1:], len(level.slots)]
     for first, end in zip(firsts, ends, strict=False):
         start_ms = int(level.slots[first])
-        yield (size, start_ms), level.codes[first:end], level.amounts[first:end]
+        yield (size, start_ms), names[level.codes[first:end]], level.amounts[first:end]
