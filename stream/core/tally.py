@@ -25,34 +25,29 @@ class Tally:
     """Sums by slot of time and code: a number for whatever is counted."""
 
     def __init__(self) -> None:
-        self._slots: list[Column] = []
-        self._codes: list[Column] = []
-        self._amounts: list[Amounts | None] = []
+        self._ones: list[tuple[Column, Column]] = []
+        self._sums: list[Sums] = []
 
     def __bool__(self) -> bool:
-        return bool(self._slots)
+        return bool(self._ones or self._sums)
 
     def add(self, slots: Column, codes: Column, amounts: Amounts | None = None) -> None:
         """Add events, each with its amount or 1."""
-        if len(slots):
-            self._slots.append(slots)
-            self._codes.append(codes)
-            self._amounts.append(amounts)
+        if not len(slots):
+            return
+        if amounts is None:
+            self._ones.append((slots, codes))
+        else:
+            self._sums.append(Sums(slots, codes, amounts))
 
     def take(self) -> Sums:
-        """The sums of all that was added; it is forgotten then."""
-        found = []
-        for is_counted in (True, False):
-            numbers = [i for i, a in enumerate(self._amounts) if (a is None) is is_counted]
-            if numbers:
-                slots, codes = (
-                    np.concatenate([parts[i] for i in numbers])
-                    for parts in (self._slots, self._codes)
-                )
-                amounts = [amounts for i in numbers if (amounts := self._amounts[i]) is not None]
-                found.append(_added_up(slots, codes, np.concatenate(amounts) if amounts else None))
-        self._slots, self._codes, self._amounts = [], [], []
-        return joined(found)
+        """What was added, those of amount 1 added up; it is forgotten then."""
+        if self._ones:
+            slots, codes = map(np.concatenate, zip(*self._ones, strict=True))
+            self._sums.append(_added_up(slots, codes, None))
+        found = joined(self._sums)
+        self._ones, self._sums = [], []
+        return found
 
 
 def joined(parts: list[Sums]) -> Sums:
