@@ -170,7 +170,9 @@ class Cube:
         everywhere, moments = self._everywhere.take(), self._moments.take()
         totals = joined([everywhere, self._totals.take()])
         if len(totals.slots):
-            yield (Size.ALL, 0), *add_up(totals.codes, totals.amounts)
+            codes, amounts = add_up(totals.codes, totals.amounts)
+            if len(codes):
+                yield (Size.ALL, 0), codes, amounts
         for bucket, codes, amounts in roll_up(
             joined([everywhere, self._rolled.take()]), moments, self._calendar
         ):

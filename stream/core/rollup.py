@@ -30,10 +30,10 @@ def roll_up(counted: Sums, moments: Sums, calendar: Calendar) -> Iterator[Part]:
     names, codes = numbered(every.codes)  # close together, they are added up without sorting
     tens = every._replace(codes=codes).added_up()
     yield from _parts(Size.S10, tens._replace(slots=tens.slots * _SLOT_MS), names)
-    if not len(counted.slots):
-        return
     if len(moments.slots):
         tens = counted._replace(codes=codes[: len(counted.codes)]).added_up()
+    if not len(tens.slots):  # all came to zero
+        return
     distinct, rows = numbered(tens.slots)
     starts = [calendar.starts(slot * _SLOT_MS)[1:] for slot in distinct.tolist()]
     for size, column in zip(_COARSER, np.array(starts, np.int64).T, strict=True):

@@ -177,6 +177,21 @@ def test_a_cell_that_comes_to_nothing_leaves():
     assert rows(table) == {}
 
 
+def test_what_comes_to_nothing_at_once_is_no_cell():
+    cube, table = cube_of()
+    label = cube.label(X)
+    for sign in (1, -1):
+        count(cube, NOW, X, {0: 1, 4: 2}, sign)
+        put(cube.moment, [NOW // 10_000], label, {2: 1}, sign)
+        put(cube.total, [], label, {0: 7}, sign)
+    cube.roll(NOW)
+    assert rows(table) == {}
+    count(cube, NOW, X, {0: 1})
+    put(cube.moment, [NOW // 10_000], label, {0: 1}, -1)
+    cube.roll(NOW)
+    assert sizes(table) == {Size.M1, Size.H1, Size.D1}
+
+
 def test_live_and_settled_are_counted_apart():
     cube, table = cube_of()
     count(cube, NOW, X, {0: 3})
