@@ -86,12 +86,12 @@ class Table:
 
     def __init__(self) -> None:
         self._old, self._young = _Generation({}), _Generation({})
-        self._changed: set[bytes] = set()
+        self._changed: dict[bytes, bytes | None] = {}
 
     def load(self, entries: Mapping[bytes, bytes]) -> None:
         """Take up the entries that a ledger holds; they count as written, a round ago."""
         self._old, self._young = _Generation(dict(entries)), _Generation({})
-        self._changed = set()
+        self._changed = {}
 
     def __len__(self) -> int:
         return len(self._old) + len(self._young)
@@ -115,7 +115,7 @@ class Table:
         self._unpack(key)
         self._old.entries.pop(key, None)
         self._young.entries[key] = value
-        self._changed.add(key)
+        self._changed[key] = value
 
     def put_all(self, entries: Mapping[bytes, bytes]) -> None:
         """Set many entries."""
@@ -134,7 +134,7 @@ class Table:
         self._unpack(key)
         young, old = self._young.entries, self._old.entries
         if young.pop(key, None) is not None or old.pop(key, None) is not None:
-            self._changed.add(key)
+            self._changed[key] = None
 
     def pack(self, group: bytes, keys: Iterable[bytes]) -> None:
         """Pack a group's entries until one is asked for; not those that are still to be written."""
@@ -158,9 +158,7 @@ class Table:
 
         A round can only end while it sweeps.
         """
-        young = self._young.entries
-        entries: dict[bytes, bytes | None] = {key: young.get(key) for key in self._changed}
-        self._changed = set()
+        entries, self._changed = self._changed, {}
         entries |= self._old.move(sweep, self._young)
         if len(self._old) or not sweep:
             return Drained(entries, False)
