@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.hashing import Hashes, Words, keys_of
+from stream.core.columns import Words
+from stream.core.hashing import Hashes, keys_of
 
 Answers = NDArray[np.int64]
 UNKNOWN = -(1 << 62)

@@ -34,6 +34,15 @@ class Pseudonyms:
         keyed.update(name.encode())
         return keyed.digest()
 
+    def of_all(self, names: Iterable[bytes]) -> list[bytes]:
+        """The pseudonyms of many ids, given as UTF-8."""
+        found = []
+        for name in names:
+            keyed = self._keyed.copy()
+            keyed.update(name)
+            found.append(keyed.digest())
+        return found
+
     def masks(self, places: Iterable[bytes], size: int) -> bytes:
         """As many bytes (at most MASK_BYTES) for each place, which nobody can tell without the key.
 

@@ -1,9 +1,9 @@
 """A run of decoded events of one partition, and the verdict on each: what the folds work on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +26,19 @@ class Run(Generic[E_co]):
     those is counted and not older than `oldest`. `leave_out` is told of each duplicate in its turn.
     """
 
-    events: Sequence[E_co]
+    rows: E_co
     at_ms: NDArray[np.int64]
     clocks_ms: NDArray[np.int64]
     lateness_ms: int
     verdicts: NDArray[np.int8]
     repeats: dict[int, list[int]]
     oldest: NDArray[np.int64]
-    leave_out: Callable[[int], None] | None = None
+    leave_out: Callable[[int], object] | None = None
+
+    @property
+    def events(self) -> Any:
+        """The same, where they are the events themselves."""
+        return self.rows
 
     @cached_property
     def times(self) -> list[int]:

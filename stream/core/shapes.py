@@ -12,20 +12,15 @@ Owns the matching of bytes. Knows no topic, and nothing of what the texts in the
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.hashing import Sizes, Words
-from stream.core.texts import Texts
-
-Bytes = NDArray[np.uint8]
-Flags = NDArray[np.bool_]
+from stream.core.columns import WORD, Column, Sizes
+from stream.core.texts import Bytes, Flags, Texts, windows
 
 LONGEST = 2_000
 """A record that is longer has no shape."""
-_WORD = 8
 _SPACE, _BACKSLASH, _DELETE = 0x20, 0x5C, 0x7F
 QUOTE, BEHIND_NUMBER = b'"', b",} "
 
@@ -42,16 +37,7 @@ class Page:
 
     def take(self, at: Sizes, width: int) -> Bytes:
         """So many bytes of each record, from its place on; any bytes beyond the end of the text."""
-        last = len(self.text) - width
-        windows = np.ndarray((last + 1,), f"V{width}", self.text, 0, (1,))
-        return windows[np.minimum(at, last)].view(np.uint8).reshape(len(at), width)
-
-
-class Column(NamedTuple):
-    """What a field holds in each record: its bytes, filled up with zeros, and how many they are."""
-
-    words: Words
-    sizes: Sizes
+        return windows(self.text, at, width)
 
 
 @dataclass(frozen=True)
@@ -172,7 +158,7 @@ def _keep(width: int) -> NDArray[np.void]:
 
 def window(size: int) -> int:
     """Width of a hole in which a text of this size is seen together with its end."""
-    return (size // _WORD + 1) * _WORD
+    return (size // WORD + 1) * WORD
 
 
 _OPEN = re.compile(rb" *\{")
