@@ -21,11 +21,11 @@ from stream.core.reading import BEFORE_ALL, Reading, Rows
 from stream.core.shapes import Page
 from stream.core.texts import Texts
 
-PAGE = 2_000
+PAGE = 4_000
 """Records that are matched at once: few enough for the processor's caches."""
 FEW = 256
 """Fewer are read one by one: it is as fast, and numpy's calls have a price of their own."""
-MOST_SHAPES = 8
+MOST_SHAPES = 16
 _LESSONS = 4
 """Records of a page that may teach a shape: a producer of ever new ones must not cost much."""
 

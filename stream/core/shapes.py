@@ -22,6 +22,8 @@ from stream.core.texts import Bytes, Flags, Texts, windows
 LONGEST = 2_000
 """A record that is longer has no shape."""
 _SPACE, _BACKSLASH, _DELETE = 0x20, 0x5C, 0x7F
+_ENOUGH = 0.9
+"""Of the records at hand; when fewer may still be of a shape, the others are let go."""
 QUOTE, BEHIND_NUMBER = b'"', b",} "
 
 
@@ -35,7 +37,7 @@ class Page:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def take(self, at: Sizes, width: int) -> Bytes:
+    def take(self, at: Sizes, width: int) -> NDArray[np.void]:
         """So many bytes of each record, from its place on; any bytes beyond the end of the text."""
         return windows(self.text, at, width)
 
@@ -68,7 +70,6 @@ class Shape:
     def __init__(self, pieces: Sequence[bytes], holes: Sequence[Hole]) -> None:
         self.pieces, self.holes = tuple(pieces), tuple(holes)
         self.reach = sum(map(len, pieces)) + sum(hole.width for hole in holes)
-        self._codes = [np.frombuffer(piece, np.uint8) for piece in pieces]
         self._usual = [0] * len(holes)
         self._keep = [_keep(hole.width) for hole in holes]
 
@@ -91,8 +92,11 @@ class Shape:
             return rows[:0], found
         for number, hole in enumerate(self.holes):
             good &= self._fits(number, page, at)
-            if not good.any():
-                return rows[:0], {}
+            if np.count_nonzero(good) < _ENOUGH * len(good):
+                if not good.any():
+                    return rows[:0], {}
+                rows, at, found = rows[good], at[good], _taken(found, good)
+                good = np.ones(len(rows), np.bool_)
             at = at + len(self.pieces[number])
             column = self._fill(number, page, at, good)
             if hole.wanted:
@@ -102,21 +106,19 @@ class Shape:
         good &= at + len(self.pieces[-1]) == page.ends[rows]
         if good.all():
             return rows, found
-        return rows[good], {
-            name: Column(words[good], sizes[good]) for name, (words, sizes) in found.items()
-        }
+        return rows[good], _taken(found, good)
 
     def _fits(self, number: int, page: Page, at: Sizes) -> Flags | bool:
         piece = self.pieces[number]
         found = page.take(at, len(piece))
         if found.tobytes() == piece * len(at):
             return True
-        same: Flags = (found == self._codes[number]).all(axis=1)
+        same: Flags = found == np.void(piece)
         return same
 
     def _fill(self, number: int, page: Page, at: Sizes, good: Flags) -> Column:
         hole = self.holes[number]
-        found = page.take(at, hole.width)
+        found = page.take(at, hole.width).view(np.uint8).reshape(len(at), hole.width)
         if hole.size is not None:
             sizes = np.full(len(at), hole.size, np.int64)
             keep = self._keep[number][hole.size : hole.size + 1].view(np.uint8)
@@ -141,6 +143,11 @@ class Shape:
         sizes: Sizes = ends.argmax(axis=1)
         self._usual[number] = int(sizes[0])
         return sizes
+
+
+def _taken(found: dict[str, Column], good: Flags) -> dict[str, Column]:
+    places = np.flatnonzero(good)
+    return {name: column.take(places) for name, column in found.items()}
 
 
 def _ends_in(found: Bytes, ends: bytes) -> Flags:

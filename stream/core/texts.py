@@ -59,7 +59,8 @@ class Texts(Sequence[bytes | None]):
         alike = np.flatnonzero(~unlike & in_reach)
         if len(alike):
             known = others.words.view(np.uint8).reshape(len(self), width)[alike]
-            found = windows(self.buffer, self.starts[alike], width)
+            found = windows(self.buffer, self.starts[alike], width).view(np.uint8)
+            found = found.reshape(known.shape)
             counts = np.arange(width) < self.sizes[alike, np.newaxis]
             unlike[alike] = ((found != known) & counts).any(axis=1)
         for place in np.flatnonzero(~unlike & ~in_reach).tolist():
@@ -72,8 +73,8 @@ class Texts(Sequence[bytes | None]):
             yield buffer[start:end] if end >= start else None
 
 
-def windows(buffer: bytes, at: Places, width: int) -> Bytes:
+def windows(buffer: bytes, at: Places, width: int) -> NDArray[np.void]:
     """So many bytes from each place on; any bytes beyond the end of the buffer."""
     last = len(buffer) - width
-    found = np.ndarray((last + 1,), f"V{width}", buffer, 0, (1,))[np.minimum(at, last)]
-    return found.view(np.uint8).reshape(len(at), width)
+    found: NDArray[np.void] = np.ndarray((last + 1,), f"V{width}", buffer, 0, (1,))
+    return found[np.minimum(at, last)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stream.core import event_reader, event_shapes, memo, shapes
 from stream.core.catalogue import SOURCES, TICKET_TYPES
 from stream.core.event_reader import EventReader
-from stream.core.events import EVENTS, EventDecoder, Fault, micros
+from stream.core.events import EVENTS, EventDecoder, Fault, TicketEvent, micros
 from stream.core.hashing import hash_texts, hash_words
 from stream.core.memo import Memo
 from stream.core.plans import PLANS
@@ -55,7 +55,7 @@ def decoded(topic, value):
     if isinstance(event, Fault):
         return event
     plan, opened_ms = PLANS[topic], getattr(event, "opened_at", None)
-    what = (event.type, event.by) if topic == "tickets" else event.type
+    what = (event.type, event.by) if isinstance(event, TicketEvent) else event.type
     return (
         event.timestamp,
         int(hash_texts([event.event_id])[0]),
@@ -347,8 +347,12 @@ def test_of_a_key_that_comes_twice_the_decoder_says_which_one_counts(name, field
     ],
 )
 def test_of_a_key_that_comes_twice_in_any_topic_the_decoder_says_which_one_counts(topic, name):
-    usual = {"sessions": {"session_id": "s"}, "tickets": {"by": "agent", "opened_at": T0}}[topic]
-    twice = {"type": "opened" if topic == "tickets" else "end", "timestamp": T0 - 7, "value": 2}
+    known: dict[str, dict[str, Any]] = {
+        "sessions": {"session_id": "s"},
+        "tickets": {"by": "agent", "opened_at": T0},
+    }
+    usual, kind = known[topic], "opened" if topic == "tickets" else "end"
+    twice = {"type": kind, "timestamp": T0 - 7, "value": 2}
     again = json.dumps({name: twice.get(name, "d")})[1:-1].encode()
     for n in range(2):
         first = [written(n, topic, **usual).replace(b"{", b"{" + again + b",") for n in range(7)]
@@ -375,7 +379,7 @@ def test_a_page_of_ever_new_forms_teaches_only_a_few(monkeypatch):
     assert len(taught) == 2 * event_reader._LESSONS
 
 
-HOSTILE_FIELDS = {
+HOSTILE_FIELDS: dict[str, dict[str, list[Any]]] = {
     "sessions": {
         "visitor_id": [
             "",
@@ -427,10 +431,11 @@ HOSTILE_FIELDS = {
     ("topic", "name"), [(topic, name) for topic in HOSTILE_FIELDS for name in HOSTILE_FIELDS[topic]]
 )
 def test_a_hostile_value_in_any_field_is_read_as_the_decoder_reads_it(topic, name):
-    usual = {
+    known: dict[str, dict[str, Any]] = {
         "sessions": {"session_id": "s1", "page": "/p", "goal": "g", "value": 1.5, "variant": "a"},
         "tickets": {"by": "agent", "team": "t", "opened_at": T0},
-    }[topic]
+    }
+    usual = known[topic]
     for fields in (usual, {name: usual.get(name, "v1")}, {}):
         for odd in HOSTILE_FIELDS[topic][name]:
             sound = [written(n, topic, **fields) for n in range(7)]
