@@ -51,49 +51,58 @@ class EventReader:
         return made.reading(self._names)
 
     def _read_page(self, values: Texts, start: int, end: int, made: "_Made") -> None:
-        left = np.arange(end - start)
+        left, lessons = np.arange(end - start), _LESSONS
         if len(left) >= FEW:
             page = Page(values[start:end])
             for shape in self._shapes:
-                piece = shape.read(page, left)
-                if piece is not None:
-                    left = _without(left, piece.rows, len(page))
-                    made.put(piece, start, is_whole=len(piece.rows) == len(page))
-                    if not len(left):
-                        return
+                left = _read_alike(shape, page, left, start, made)
+                if not len(left):
+                    return
             self._shapes.sort(key=lambda shape: shape.hits, reverse=True)
-        self._read_singly(values, start + left, made)
+            pays = True  # what one of them teaches others may have, as when there is no shape yet
+            while len(left) >= FEW and lessons and pays:
+                lessons -= 1
+                learnt = self._learn(values, self._read_singly(values, start + left[:1], made))
+                left, before = left[1:], len(left) - 1
+                if learnt is not None:
+                    left = _read_alike(learnt, page, left, start, made)
+                pays = len(left) < before
+        sound = self._read_singly(values, start + left, made)
+        for number in range(min(lessons, len(sound))):
+            self._learn(values, sound[number:])
 
-    def _read_singly(self, values: Texts, places: Positions, made: "_Made") -> None:
+    def _read_singly(self, values: Texts, places: Positions, made: "_Made") -> list[int]:
+        """Read records by the decoder; returns the places of those that are events."""
         found = self._decoder.decode_all([values[place] for place in places.tolist()])
-        lessons = 0
         sound, events = list[int](), list[Any]()
         for place, event in zip(places.tolist(), found, strict=True):
             if isinstance(event, Fault):
                 made.faults.append((place, event))
-                continue
-            sound.append(place)
-            events.append(event)
-            if lessons < _LESSONS:
-                lessons += 1
-                self._learn(values[place] or b"")
+            else:
+                sound.append(place)
+                events.append(event)
         if sound:
-            made.put_events(
-                sound, events, list(map(self._names.code, map(self._dimensions, events)))
-            )
+            codes = list(map(self._names.code, map(self._dimensions, events)))
+            made.put_events(sound, events, codes)
+        return sound
 
-    def _learn(self, value: bytes) -> None:
-        """Take a shape from an event, or widen the holes of the one that it fits."""
-        learnt = EventShape.of(value, self._plan, self._names)
+    def _learn(self, values: Texts, places: list[int]) -> EventShape | None:
+        """Take a shape from the first of some events, or widen the holes of the one that it fits.
+
+        None where nothing is to be learnt.
+        """
+        value = values[places[0]] if places else None
+        learnt = EventShape.of(value or b"", self._plan, self._names)
         if learnt is None:
-            return
+            return None
         for number, known in enumerate(self._shapes):
             if known.shape.form == learnt.shape.form:
                 wider = known.widened(learnt)
                 if wider is not None:
                     self._shapes[number] = wider
-                return
+                return wider
         self._shapes[MOST_SHAPES - 1 :] = [learnt]
+        return learnt
 
 
 class _Made:
@@ -145,10 +154,16 @@ class _Made:
         return Reading(self._times, self._hashes, rows, self.faults)
 
 
-def _without(left: Positions, taken: Positions, count: int) -> Positions:
-    """The places that are left of a page."""
-    if len(taken) == len(left):
+def _read_alike(
+    shape: EventShape, page: Page, left: Positions, start: int, made: _Made
+) -> Positions:
+    """Read what is of a shape; returns the places that are left of the page."""
+    piece = shape.read(page, left)
+    if piece is None:
+        return left
+    made.put(piece, start, is_whole=len(piece.rows) == len(page))
+    if len(piece.rows) == len(left):
         return left[:0]
-    is_left = np.ones(count, np.bool_)
-    is_left[taken] = False
+    is_left = np.ones(len(page), np.bool_)
+    is_left[piece.rows] = False
     return left[is_left[left]]
