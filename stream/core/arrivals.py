@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stream.core.distinct import Distinct, distinct
 from stream.core.marks import CONVERSION, SHORT_BYTES, Mark, Seal, pack, pack_plain
 from stream.core.pseudonyms import Pseudonyms
-from stream.core.reading import Rows
+from stream.core.reading import Events
 
 Column = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -45,7 +45,7 @@ class Arrivals:
 
     def __init__(
         self,
-        rows: Rows,
+        events: Events,
         at_ms: Column,
         watermark_ms: Column,
         label: Column,
@@ -54,10 +54,10 @@ class Arrivals:
         self.at_ms = at_ms
         self.watermark_ms = watermark_ms
         self.label = label
-        self.kind: Column = rows.kinds
-        self._micros = rows.micros
-        self._event_ids = rows.ids["event_id"]
-        self._visitor_ids, self._session_ids = rows.ids["visitor_id"], rows.ids["session_id"]
+        self.kind: Column = events.kinds
+        self._micros = events.micros
+        self._event_ids = events.ids["event_id"]
+        self._visitor_ids, self._session_ids = events.ids["visitor_id"], events.ids["session_id"]
         self._pseudonyms = pseudonyms
 
     def key(self, place: int) -> bytes:

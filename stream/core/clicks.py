@@ -1,12 +1,13 @@
 """The fold of `clicks`: impressions and clicks, counted at once; nothing is kept of a visitor."""
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 import numpy as np
 
 from stream.core.catalogue import CLICKS
 from stream.core.cube import Cube
-from stream.core.reading import Rows
+from stream.core.reading import Events
 from stream.core.run import TOO_LATE, Run
 
 _COST = CLICKS.index["cost_micros"]
@@ -19,14 +20,14 @@ class Clicks:
     def __init__(self, cube: Cube) -> None:
         self._cube = cube
 
-    def fold(self, run: Run[Rows]) -> None:
+    def fold(self, run: Run[Any]) -> None:
         """Count a run: all of it at once."""
-        rows, cube = run.rows, self._cube
-        rows.labels(cube, np.flatnonzero(run.verdicts != TOO_LATE))  # admitted along the log
+        events, cube = cast("Events", run.events), self._cube
+        events.labels(cube, np.flatnonzero(run.verdicts != TOO_LATE))  # admitted along the log
         counted = run.counted()
-        labels, slots = rows.labels(cube, counted), run.at_ms[counted] // _SLOT_MS
-        cube.tally(slots, labels, rows.kinds[counted], total=True)
-        costs = rows.micros[counted]
+        labels, slots = events.labels(cube, counted), run.at_ms[counted] // _SLOT_MS
+        cube.tally(slots, labels, events.kinds[counted], total=True)
+        costs = events.micros[counted]
         if costs.any():
             cube.tally(slots, labels, _COST, costs, total=True)
 

@@ -17,7 +17,7 @@ from stream.core.hashing import Hashes, hash_texts
 from stream.core.memo import MOST
 from stream.core.names import Names
 from stream.core.plans import PLANS, Plan
-from stream.core.reading import BEFORE_ALL, Reading, Rows
+from stream.core.reading import BEFORE_ALL, Events, Reading
 from stream.core.shapes import Page
 from stream.core.texts import Texts
 
@@ -150,8 +150,8 @@ class _Made:
     def reading(self, names: Names) -> Reading:
         """All that was read."""
         ids = {name: draft.column() for name, draft in self._ids.items()}
-        rows = Rows(self._codes, self._kinds, self._micros, self._instants_ms, ids, names)
-        return Reading(self._times, self._hashes, rows, self.faults)
+        events = Events(self._codes, self._kinds, self._micros, self._instants_ms, ids, names)
+        return Reading(self._times, self._hashes, events, self.faults)
 
 
 def _read_alike(

@@ -245,7 +245,7 @@ class Partition:
         clocks: Times,
         folded: Folded,
     ) -> None:
-        rows = records.rows.take(chosen)
+        events = records.events.take(chosen)
         own_times, own_clocks = records.times[chosen], clocks[chosen]
         hashes = records.hashes[chosen]
         verdicts, repeats = self.dedupe.judge(hashes, own_times, own_clocks)
@@ -256,14 +256,14 @@ class Partition:
             if expired(day_end_ms, Size.D1, int(own_clocks[i])):
                 verdicts[i] = TOO_LATE
         run: Run[Any] = Run(
-            rows,
+            events,
             own_times,
             own_clocks,
             self.rules.allowed_lateness_ms,
             verdicts,
             repeats,
             self.dedupe.oldest(own_clocks),
-            lambda position: rows.labels(self.cube, np.array([position])),
+            lambda position: events.labels(self.cube, np.array([position])),
         )
         self._fold.fold(run)
         fresh = verdicts == FRESH
@@ -279,7 +279,7 @@ class Partition:
         for verdict, name in _FATES.items():
             left_out = np.flatnonzero(verdicts == verdict)
             if len(left_out):
-                labels = run.rows.labels(self.cube, left_out)
+                labels = run.events.labels(self.cube, left_out)
                 self.cube.tally(slots[left_out], labels, self._source.index[name])
 
     def _tell(
@@ -299,7 +299,7 @@ class Partition:
             folded.drops.append(Drop(int(offsets[i]), reason, detail))
         if self._owner is not None and records.keys is not None:
             counts = (verdicts == FRESH) | (verdicts == UNCHECKED)
-            unlike = records.keys.take(chosen).differ(run.rows.ids[self._owner])
+            unlike = records.keys.take(chosen).differ(run.events.ids[self._owner])
             folded.miskeyed += int(np.count_nonzero(unlike & counts))
 
     def _settle(self, watermark_ms: int) -> None:
@@ -386,7 +386,7 @@ class _Records:
     def __init__(self, batch: RecordBatch, first: int, count: int, reading: Reading) -> None:
         end = first + count
         self.times, self.hashes = reading.times[:count], reading.hashes[:count]
-        self.rows = reading.rows
+        self.events = reading.events
         self.stamps = np.asarray(batch.timestamps[first:end], np.int64)
         self.offsets = _column(batch.offsets[first:end])
         self.keys = Texts.of(batch.keys[first:end]) if batch.keys else None

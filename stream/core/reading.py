@@ -1,4 +1,4 @@
-"""Reading: the records of a batch as columns of times and ids, with rows for the fold.
+"""Reading: the records of a batch as columns of times, ids, and whatever else is counted by.
 
 Owns what a fold gets to see of events. Knows nothing of how they were read, of clocks, or of other
 batches.
@@ -23,7 +23,7 @@ BEFORE_ALL = -(1 << 61)
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Events:
     """Events as columns, by position; what each topic keeps in them its `Plan` says.
 
     The number of an event's names, its kind, micros of money (0 for none), another instant
@@ -40,9 +40,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def take(self, positions: Positions | slice) -> "Rows":
-        """The rows at some positions."""
-        return Rows(
+    def take(self, positions: Positions | slice) -> "Events":
+        """The events at some positions."""
+        return Events(
             self.codes[positions],
             self.kinds[positions],
             self.micros[positions],
@@ -52,18 +52,18 @@ class Rows:
         )
 
     def labels(self, cube: Cube, positions: Positions | slice) -> Labels:
-        """Label ids of rows, admitted in their order."""
+        """Label ids of events, admitted in their order."""
         return self.names.labels(self.codes[positions], cube)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The records of a batch. One that is a fault has the time BEFORE_ALL and a row of no meaning.
+    """The records of a batch. One that is a fault has the time BEFORE_ALL, and no event.
 
     `times` are epoch milliseconds, `hashes` those of the event ids.
     """
 
     times: Times
     hashes: Hashes
-    rows: Rows
+    events: Events
     faults: list[tuple[int, Fault]]

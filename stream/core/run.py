@@ -26,7 +26,7 @@ class Run(Generic[E_co]):
     those is counted and not older than `oldest`. `leave_out` is told of each duplicate in its turn.
     """
 
-    rows: E_co
+    events: Any
     at_ms: NDArray[np.int64]
     clocks_ms: NDArray[np.int64]
     lateness_ms: int
@@ -34,11 +34,6 @@ class Run(Generic[E_co]):
     repeats: dict[int, list[int]]
     oldest: NDArray[np.int64]
     leave_out: Callable[[int], object] | None = None
-
-    @property
-    def events(self) -> Any:
-        """The same, where they are the events themselves."""
-        return self.rows
 
     @cached_property
     def times(self) -> list[int]:

@@ -37,15 +37,15 @@ def said(reading, position):
     if position in faults:
         assert reading.times[position] == BEFORE_ALL
         return faults[position]
-    rows = reading.rows
+    events = reading.events
     return (
         int(reading.times[position]),
         int(reading.hashes[position]),
-        rows.names._names[rows.codes[position]],
-        int(rows.kinds[position]),
-        int(rows.micros[position]),
-        int(rows.instants_ms[position]),
-        {name: column.text(position) for name, column in rows.ids.items()},
+        events.names._names[events.codes[position]],
+        int(events.kinds[position]),
+        int(events.micros[position]),
+        int(events.instants_ms[position]),
+        {name: column.text(position) for name, column in events.ids.items()},
     )
 
 
@@ -76,7 +76,7 @@ def check(values, reader=None, topic="clicks"):
             reading = reader.read(given_as)
             alone = [decoded(topic, value) for value in values]
             assert [said(reading, i) for i in range(len(values))] == alone
-            for name, column in reading.rows.ids.items():
+            for name, column in reading.events.ids.items():
                 held = [one if isinstance(one, Fault) else one[-1][name] for one in alone]
                 texts = column.texts()
                 assert all(isinstance(a, Fault) or a == b for a, b in zip(held, texts, strict=True))

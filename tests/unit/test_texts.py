@@ -21,9 +21,10 @@ def test_a_slice_is_one_of_the_list(part):
 
 
 @pytest.mark.parametrize("ends", [b"", b"a longer text behind them"])
-def test_texts_differ_from_a_column_where_their_bytes_do(ends):
+@pytest.mark.parametrize("last", [b"an id of some length", b"an id of same length"])
+def test_texts_differ_from_a_column_where_their_bytes_do(ends, last):
     others = ["a", "a", "", "bcd", "bcd", "bcd", "\u00e4", "an id of some length"]
-    texts = [b"a", None, b"", b"bcd", b"bce", b"bcde", b"\xc3\xa4", b"an id of some length"]
+    texts = [b"a", None, b"", b"bcd", b"bce", b"bcde", b"\xc3\xa4", last]
     held = Texts.of([*texts, ends])[: len(texts)]
     unlike = [text != other.encode() for text, other in zip(texts, others, strict=True)]
     assert held.differ(column_of(others)).tolist() == unlike
