@@ -47,7 +47,17 @@ def test_a_record_is_read_as_it_was_written_and_does_not_show_its_id(event_id):
     assert not any(part in packed for part in shown)
 
 
-@pytest.mark.parametrize("event_ids", [[UUID], [UUID, IDS[3], UUID[::-1]], IDS[2:3] * 3, IDS])
+@pytest.mark.parametrize(
+    "event_ids",
+    [
+        [UUID],
+        [UUID, IDS[3], UUID[::-1]],
+        IDS[2:3] * 3,
+        IDS,
+        [UUID, UUID, UUID + "0"],
+        [IDS[2], IDS[2] * 2, IDS[2]],
+    ],
+)
 def test_many_records_at_once_are_those_one_by_one_unless_they_are_rare(event_ids):
     size = len(event_ids)
     at_ms, kinds = np.arange(size) + AT_MS, np.arange(size) % 5
