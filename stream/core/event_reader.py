@@ -13,10 +13,10 @@ import numpy as np
 from stream.core.columns import Draft, Positions, column_of
 from stream.core.event_shapes import EventShape, Piece
 from stream.core.events import EventDecoder, Fault, micros
-from stream.core.hashing import Hashes, hash_texts
+from stream.core.hashing import Hashes, hash_words
 from stream.core.memo import MOST
 from stream.core.names import Names
-from stream.core.plans import PLANS, Plan
+from stream.core.plans import EVENT_ID, PLANS, Plan
 from stream.core.reading import BEFORE_ALL, Events, Reading
 from stream.core.shapes import Page
 from stream.core.texts import Texts
@@ -51,8 +51,9 @@ class EventReader:
         return made.reading(self._names)
 
     def _read_page(self, values: Texts, start: int, end: int, made: "_Made") -> None:
-        left, lessons = np.arange(end - start), _LESSONS
+        left, lessons = np.arange(end - start), 0
         if len(left) >= FEW:
+            lessons = _LESSONS
             page = Page(values[start:end])
             for shape in self._shapes:
                 left = _read_alike(shape, page, left, start, made)
@@ -136,7 +137,6 @@ class _Made:
         """Take in decoded events."""
         plan, here = self._plan, np.array(places, np.intp)
         self._times[here] = [event.timestamp for event in events]
-        self._hashes[here] = hash_texts([event.event_id for event in events])
         self._codes[here] = codes
         self._kinds[here] = list(map(plan.kinds.__getitem__, map(self._kind, events)))
         if plan.money is not None:
@@ -144,8 +144,12 @@ class _Made:
         if plan.instant is not None:
             instants_ms = [getattr(event, plan.instant) for event in events]
             self._instants_ms[here] = [BEFORE_ALL if at is None else at for at in instants_ms]
-        for name, draft in self._ids.items():
-            draft.put(here, column_of([getattr(event, name) or "" for event in events]))
+        for name in {EVENT_ID, *plan.ids}:
+            texts = column_of([getattr(event, name) or "" for event in events])
+            if name == EVENT_ID:
+                self._hashes[here] = hash_words(*texts)
+            if name in self._ids:
+                self._ids[name].put(here, texts)
 
     def reading(self, names: Names) -> Reading:
         """All that was read."""

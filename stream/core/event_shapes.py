@@ -7,11 +7,12 @@ one that cannot be read here with certainty is left to it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 import msgspec
 import numpy as np
 
-from stream.core.columns import Column, Positions
+from stream.core.columns import WORD, Column, Positions
 from stream.core.events import is_name, micros
 from stream.core.hashing import Hashes, hash_words
 from stream.core.instants import Instants
@@ -85,7 +86,7 @@ class EventShape:
     def widened(self, other: "EventShape") -> "EventShape | None":
         """One whose holes are wide enough for another of the same form; None: they are."""
         wider = self.shape.widened(other.shape)
-        if wider.holes == self.shape.holes:
+        if wider is self.shape:
             return None
         return EventShape(wider, self._instants, self._plan, self._names)
 
@@ -150,8 +151,12 @@ class _Together:
             self._spans.append(slice(at, at + width) if width else None)
             at += width
         self._ask = ask
-        self._memo = Memo(at // 8, self._answer)
+        self._width = at // WORD
         self._nothing = ask([None] * len(names)) if names and not self.names else None
+
+    @cached_property
+    def _memo(self) -> Memo:
+        return Memo(self._width, self._answer)
 
     def of(self, columns: Columns, count: int) -> Answers:
         """The number for each record."""

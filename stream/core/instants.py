@@ -5,10 +5,11 @@ Knows nothing of the calendar: each second that is written somewhere is parsed o
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
-from stream.core.columns import Column, Words
+from stream.core.columns import WORD, Column, Words
 from stream.core.events import parse_timestamp
 from stream.core.memo import UNKNOWN, Answers, Memo
 from stream.core.shapes import Hole, window
@@ -30,7 +31,7 @@ class Instants:
 
     def __init__(self, name: str, text: bytes, *, quoted: bool) -> None:
         self._whole, self._fraction = f"{name} whole", f"{name} fraction"
-        self._memo: Memo | None = None
+        self._zone: str | None = None
         self.holes: Sequence[tuple[int, Hole]] = ()
         if not quoted and _MILLISECONDS.fullmatch(text):
             self.holes = [(0, Hole(self._whole, window(len(text)), size=len(text)))]
@@ -40,11 +41,10 @@ class Instants:
                 digits = len(found[1])
                 self.holes += [(_SECOND + 1, Hole(self._fraction, window(digits), size=digits))]
             self._zone = found[2].decode()
-            self._memo = Memo(window(_SECOND) // 8, self._parse)
 
     def read(self, columns: dict[str, Column]) -> Answers:
         """Epoch milliseconds of each record, UNKNOWN where there is none to be read."""
-        if self._memo is None:
+        if self._zone is None:
             digits = _digits(*columns[self._whole])
             at_ms = (digits @ _POWERS).astype(np.int64)
             at_ms[digits[:, 0] == 0] = UNKNOWN
@@ -57,9 +57,13 @@ class Instants:
             return _without_others(at_ms, digits)
         return at_ms
 
+    @cached_property
+    def _memo(self) -> Memo:
+        return Memo(window(_SECOND) // WORD, self._parse)
+
     def _parse(self, row: bytes) -> int:
         try:
-            return parse_timestamp(row[:_SECOND].decode() + self._zone)
+            return parse_timestamp(row[:_SECOND].decode() + (self._zone or ""))
         except ValueError:
             return UNKNOWN
 

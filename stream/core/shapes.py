@@ -12,6 +12,7 @@ Owns the matching of bytes. Knows no topic, and nothing of what the texts in the
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,16 +72,21 @@ class Shape:
         self.pieces, self.holes = tuple(pieces), tuple(holes)
         self.reach = sum(map(len, pieces)) + sum(hole.width for hole in holes)
         self._usual = [0] * len(holes)
-        self._keep = [_keep(hole.width) for hole in holes]
 
     @property
     def form(self) -> tuple[object, ...]:
         """What two shapes have in common that differ at most in how wide their holes are."""
         return self.pieces, tuple((hole.name, hole.size) for hole in self.holes)
 
+    @cached_property
+    def _keep(self) -> list[NDArray[np.void]]:
+        return [_keep(hole.width) for hole in self.holes]
+
     def widened(self, other: "Shape") -> "Shape":
         """A shape whose holes are as wide as the wider of two of the same form."""
-        pairs = zip(self.holes, other.holes, strict=True)
+        pairs = list(zip(self.holes, other.holes, strict=True))
+        if all(a.width >= b.width for a, b in pairs):
+            return self
         return Shape(self.pieces, [replace(a, width=max(a.width, b.width)) for a, b in pairs])
 
     def match(self, page: Page, rows: Sizes) -> tuple[Sizes, dict[str, Column]]:
