@@ -134,7 +134,7 @@ class Visitors:
     ) -> Positions:
         """Play the events of plain visitors; returns the places left, their visitors as guests."""
         keys = events.keys
-        raws = [self._table.get(key) for key in keys]
+        raws = self._table.get_all(keys)
         crowd = Crowd(raws, self._frame)
         known = crowd.rows.copy()
         chosen = places
