@@ -16,7 +16,7 @@ from stream.core.columns import WORD, Column, Positions
 from stream.core.events import is_name, micros
 from stream.core.hashing import Hashes, hash_words
 from stream.core.instants import Instants
-from stream.core.memo import UNKNOWN, Answers, Memo
+from stream.core.memo import FEWER, UNKNOWN, Answers, Memo
 from stream.core.names import Names
 from stream.core.plans import EVENT_ID, TIMESTAMP, Plan
 from stream.core.reading import BEFORE_ALL
@@ -66,7 +66,7 @@ class EventShape:
         self._kinds = _Together(plan.kind, widths, self._kind)
         self._codes = _Together(plan.source.dimensions, widths, self._code)
         money = [hole for hole in shape.holes if hole.name == plan.money]
-        self._micros = _Together([hole.name for hole in money], widths, self._amount)
+        self._micros = _Together([hole.name for hole in money], widths, self._amount, FEWER)
         self._is_quoted = all(hole.ends == QUOTE for hole in money)
 
     @classmethod
@@ -142,6 +142,7 @@ class _Together:
         names: Sequence[str],
         widths: dict[str, int],
         ask: Callable[[Sequence[bytes | None]], int],
+        most: int | None = None,
     ) -> None:
         self.names = [name for name in names if name in widths]
         self._spans = list[slice | None]()
@@ -150,13 +151,13 @@ class _Together:
             width = widths.get(name, 0)
             self._spans.append(slice(at, at + width) if width else None)
             at += width
-        self._ask = ask
+        self._ask, self._most = ask, most
         self._width = at // WORD
         self._nothing = ask([None] * len(names)) if names and not self.names else None
 
     @cached_property
     def _memo(self) -> Memo:
-        return Memo(self._width, self._answer)
+        return Memo(self._width, self._answer, self._most)
 
     def of(self, columns: Columns, count: int) -> Answers:
         """The number for each record."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from stream.core.columns import WORD, Column, Words
 from stream.core.events import parse_timestamp
-from stream.core.memo import UNKNOWN, Answers, Memo
+from stream.core.memo import FEWER, UNKNOWN, Answers, Memo
 from stream.core.shapes import Hole, window
 from stream.core.texts import Bytes
 
@@ -59,7 +59,7 @@ class Instants:
 
     @cached_property
     def _memo(self) -> Memo:
-        return Memo(window(_SECOND) // WORD, self._parse)
+        return Memo(window(_SECOND) // WORD, self._parse, FEWER)
 
     def _parse(self, row: bytes) -> int:
         try:

@@ -691,3 +691,11 @@ def test_a_memo_answers_as_the_function_even_where_keys_are_equal(distinct, chan
             assert held.of(rows).tolist() == [3 * n for n in run]
     if not clash and len(set(numbers)) < most - 1:
         assert len(asked) == len(set(numbers))
+
+
+def test_a_memo_of_ever_new_rows_stays_small():
+    held = Memo(1, lambda row: int.from_bytes(row, "little") + 1, 50)
+    for start in range(0, 2_000, 30):
+        numbers = np.arange(start, start + 40, dtype="<u8")
+        assert held.of(numbers[:, np.newaxis]).tolist() == (numbers + 1).tolist()
+    assert len(held._keys) <= 128
