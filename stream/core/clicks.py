@@ -1,6 +1,6 @@
 """The fold of `clicks`: impressions and clicks, counted at once; nothing is kept of a visitor."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -42,7 +42,7 @@ class Clicks:
         """Clicks have no settled figures."""
         return {}
 
-    def load(self, items: Iterator[tuple[bytes, bytes]]) -> None:
+    def load(self, keys: Sequence[bytes], raws: Sequence[bytes]) -> None:
         """There are none."""
 
     def drain(self) -> None:

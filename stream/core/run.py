@@ -89,7 +89,7 @@ class Fold(Protocol[E_contra]):
     def settled_through(self, before_ms: int) -> dict[str, int]:
         """Instants before which all figures are final, by family of metrics."""
 
-    def load(self, items: Iterator[tuple[bytes, bytes]]) -> None:
+    def load(self, keys: Sequence[bytes], raws: Sequence[bytes]) -> None:
         """Take up the items of a recovered table."""
 
     def drain(self) -> None:
