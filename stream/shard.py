@@ -94,17 +94,23 @@ class Shard:
         self._changed: dict[bytes, bytes | None] = {}
         self._latencies: Counter[int] = Counter()
         self._work = asyncio.Event()
+        self.changed = asyncio.Event()
+        self.changed_s = 0.0
+        """The first change that no flush holds yet: the time (monotonic) goes with the event."""
 
     def fold(self, batch: RecordBatch) -> Iterator[None]:
         """Count a batch, a slice at a time; stops when the partition is lost or paused."""
         for part in slices(batch):
             if not self.takes_more:
                 return
+            began_s = time.perf_counter()
             folded = self.core.fold(part)
             self._anchor = Anchor.of(part, self.core.position) or self._anchor
             self._letters.send(part, folded.drops)
             self._unsent_letters |= bool(folded.drops)
             self._note(part, folded)
+            self._note_change()
+            self._meters.turns("fold")(time.perf_counter() - began_s)
             yield
 
     async def room(self) -> None:
@@ -113,6 +119,7 @@ class Shard:
 
     async def flush(self) -> None:
         """Write what changed to the ledger. Raises Fenced, LedgerError, DeadLetterError."""
+        self.changed.clear()
         self._let_time_pass()
         if not self.core.is_dirty:
             return
@@ -157,7 +164,7 @@ class Shard:
                 through,
                 changed,
                 self.info(),
-                self.core.table.items,
+                self.core.picture,
                 self._take_latencies(),
             )
         except ProjectionFencedError:
@@ -238,6 +245,11 @@ class Shard:
         end = self.end
         if end is not None and self.core.position >= end.offset and not self.core.is_paused:
             self.core.pass_time(end.broker_ms - CLOCK_MARGIN_MS, SETTLE_AT_ONCE)
+
+    def _note_change(self) -> None:
+        if not self.changed.is_set():
+            self.changed_s = time.monotonic()
+            self.changed.set()
 
     def _note(self, batch: RecordBatch, folded: Folded) -> None:
         self._meters.count(self.place.topic, folded)

@@ -188,6 +188,10 @@ class Partition:
             self._moved = False
         return self.table.drain(sweep if self.table.dirty else 0)
 
+    def picture(self) -> Iterator[tuple[bytes, bytes]]:
+        """The ledger entries that readers are shown: label sets and cells."""
+        return self.table.of_kinds(b"lc")
+
     @property
     def is_dirty(self) -> bool:
         """Whether there is something to drain."""

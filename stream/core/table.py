@@ -44,6 +44,12 @@ class _Generation:
         for pack in self.packs.values():
             yield from _decode(pack).items()
 
+    def of_kinds(self, kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
+        yield from [item for item in self.entries.items() if item[0][0] in kinds]
+        for group, pack in self.packs.items():
+            if group[0] in kinds:
+                yield from _decode(pack).items()
+
     def pack(self, group: bytes, keys: Iterable[bytes]) -> None:
         """Pack entries of a group, as far as they are here."""
         found = {key: value for key in keys if (value := self.entries.pop(key, None)) is not None}
@@ -147,6 +153,11 @@ class Table:
         """All entries; the table must not change meanwhile."""
         yield from self._old.items()
         yield from self._young.items()
+
+    def of_kinds(self, kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The entries whose keys begin with one of these bytes; they may be few among many."""
+        yield from self._old.of_kinds(kinds)
+        yield from self._young.of_kinds(kinds)
 
     @property
     def dirty(self) -> bool:
