@@ -11,12 +11,29 @@ from stream.shard import Shard
 from stream.signals import wait_at_most
 from stream.turns import noting_turns
 
+_GOLDEN = 0.618034
 
-async def flush_when_due(shard: Shard, interval_s: float, meters: Meters) -> None:
+
+def phase_of(number: int) -> float:
+    """A part of the interval; those of numbers in a row lie far apart, however many there are."""
+    return number * _GOLDEN % 1.0
+
+
+def next_due_s(began_s: float, ended_s: float, interval_s: float, phase: float) -> float:
+    """When the next flush is due: about an interval later, in the shard's own phase.
+
+    Flushes of many shards at a time would keep the folds waiting for all of them in a row. One that
+    took long leaves as long for the folds.
+    """
+    number = round(began_s / interval_s + 1 - phase)
+    return max((number + phase) * interval_s, ended_s + min(ended_s - began_s, interval_s))
+
+
+async def flush_when_due(shard: Shard, interval_s: float, phase: float, meters: Meters) -> None:
     """Flush a shard for as long as it is ours. Raises what `Shard.flush` does.
 
-    What comes after a quiet interval, or is the first after a takeover, is flushed at once; then
-    an interval passes until the next flush. Without records it still comes, since time passes.
+    What comes after a quiet interval, or is the first after a takeover, is flushed at once. Without
+    records a flush still comes, since time passes.
     """
     due_s = time.monotonic()
     while shard.is_alive:
@@ -26,6 +43,4 @@ async def flush_when_due(shard: Shard, interval_s: float, meters: Meters) -> Non
         if shard.changed.is_set():
             meters.note_delay(began_s - max(due_s, shard.changed_s))
         await noting_turns(shard.flush(), meters.turns("flush"))
-        ended_s = time.monotonic()
-        took_s = ended_s - began_s
-        due_s = ended_s + max(interval_s - took_s, min(took_s, interval_s))  # as long for the folds
+        due_s = next_due_s(began_s, time.monotonic(), interval_s, phase)

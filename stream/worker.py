@@ -35,7 +35,7 @@ from stream.engine.ledger import Held, Ledger, LedgerError
 from stream.engine.scanner import Scanner
 from stream.engine.topics import ensure_topics
 from stream.errors import UserError
-from stream.flushing import flush_when_due
+from stream.flushing import flush_when_due, phase_of
 from stream.health import serve_health
 from stream.kafka_access import kafka_credentials
 from stream.keeper import Keeper
@@ -98,6 +98,7 @@ class Worker:
         self._tasks: dict[TopicPartition, list[asyncio.Task[None]]] = {}
         self._next_look_s = 0.0
         self._still = Stillness(STUCK_LOOKS)
+        self._looped = 0
         self._fault: BaseException | None = None
         self._over = asyncio.Event()
         self._recovered = False
@@ -304,7 +305,8 @@ class Worker:
                 raise
 
     async def _flush_loop(self, shard: Shard) -> None:
-        await flush_when_due(shard, self.settings.flush_interval / 1000, self.meters)
+        interval_s, self._looped = self.settings.flush_interval / 1000, self._looped + 1
+        await flush_when_due(shard, interval_s, phase_of(self._looped), self.meters)
 
     async def _project_loop(self, shard: Shard) -> None:
         while shard.is_alive:
