@@ -150,7 +150,7 @@ def _recovery(rows: Found, _: int) -> Iterator[str]:
 
 def _flush(rows: Found, events: int) -> Iterator[str]:
     yield (
-        f"## Flushing and folding\n\n{2 * events:,} events in one go. All that a worker does shares "
+        f"## Flushing and folding\n\n{2 * events:,} events in one go. What a worker does shares "
         "one event loop. *Held* is how long a piece\nof a flush, of writing to Redis or of a fold "
         "kept it from all else; *late* is how long after it was due a\nflush began. Milliseconds, "
         "as the worker exports them (`stream_loop_blocked_seconds`,\n`stream_flush_delay_seconds`)."
