@@ -5,7 +5,7 @@ become, however many of their events came meanwhile; what settles before is coun
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from operator import attrgetter
 
 import msgspec
@@ -163,10 +163,10 @@ class Desk:
             "first_response": before_ms,
         }
 
-    def load(self, keys: Sequence[bytes], raws: Sequence[bytes]) -> None:
+    def load(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Take up recovered tickets."""
         archived: list[tuple[bytes, bytes]] = []
-        for key, raw in zip(keys, raws, strict=True):
+        for key, raw in items:
             if key.startswith(PREFIX):
                 archived.append((key, raw))
             else:

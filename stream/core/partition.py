@@ -31,7 +31,7 @@ from stream.core.records import UNREADABLE, Drop, Outcome, Reason, RecordBatch
 from stream.core.rules import FUTURE_TOLERANCE_MS, Rules
 from stream.core.run import LATE, TOO_LATE, Fold, Run
 from stream.core.sessions import Frame
-from stream.core.table import Drained, Table
+from stream.core.table import Drained, Items, Table
 from stream.core.visitors import Visitors
 
 FORMAT = 2
@@ -358,10 +358,10 @@ class Partition:
         self.table.load(entries)
         self.guard.load(guard)
         kinds = _by_kind(entries)
-        self.dedupe.load(dedupe, zip(*kinds[b"d"], strict=True))
-        labels, names = kinds[b"l"]
-        self.cube.load(zip(map(parse_label_key, labels), names, strict=True), kinds[b"c"][0])
-        self._fold.load(*kinds[b"i"])
+        self.dedupe.load(dedupe, kinds[b"d"])
+        labels = ((parse_label_key(key), value) for key, value in kinds[b"l"])
+        self.cube.load(labels, kinds[b"c"].keys)
+        self._fold.load(kinds[b"i"])
 
 
 def skips(entries: Mapping[bytes, bytes]) -> dict[int, int]:
@@ -378,15 +378,13 @@ def settled_ms(entries: Mapping[bytes, bytes]) -> int:
     return int(msgspec.msgpack.decode(entries[META])[6])
 
 
-def _by_kind(entries: Mapping[bytes, bytes]) -> dict[bytes, tuple[list[bytes], list[bytes]]]:
-    """Keys and values, side by side, by the first byte of the key; `t` is with `i`.
-
-    They are asked for by millions, and a pair of each would have to be made, and collected.
-    """
-    kinds: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in range(256)]
+def _by_kind(entries: Mapping[bytes, bytes]) -> dict[bytes, Items]:
+    """Entries by the first byte of their keys; `t` is with `i`."""
+    kinds = [Items([], []) for _ in range(256)]
     kinds[ord("t")] = kinds[ord("i")]
+    columns = [(items.keys, items.values) for items in kinds]
     for key, value in entries.items():
-        keys, values = kinds[key[0]]
+        keys, values = columns[key[0]]
         keys.append(key)
         values.append(value)
     return {bytes([kind]): kinds[kind] for kind in b"dlci"}

@@ -9,6 +9,7 @@ the memory then. Nobody need know: a group is unpacked when one of its keys is a
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -24,6 +25,17 @@ class Drained(NamedTuple):
 
     entries: dict[bytes, bytes | None]
     round_done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Entries side by side. They come by millions: pairs would have to be made, and collected."""
+
+    keys: list[bytes]
+    values: list[bytes]
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return zip(self.keys, self.values, strict=True)
 
 
 class _Generation:

@@ -22,7 +22,7 @@ from stream.core.rows import is_unsettled, rows_of
 from stream.core.run import LATE, TOO_LATE, Run
 from stream.core.session_counts import SessionCounts
 from stream.core.sessions import Frame, Visit
-from stream.core.table import Table
+from stream.core.table import Items, Table
 from stream.core.visitor import Visitor, absorb, current, forget, settle, take_in
 from stream.core.visitor_forms import decode, encode, rows_now
 from stream.core.wheel import Wheel
@@ -104,11 +104,11 @@ class Visitors:
         """All sessions begun before it are final."""
         return {"sessions": self._counts.settled_through(before_ms)}
 
-    def load(self, keys: Sequence[bytes], raws: Sequence[bytes]) -> None:
+    def load(self, items: Items) -> None:
         """Take up recovered visitors."""
-        for at in range(0, len(keys), _LOADED_AT_ONCE):
+        for at in range(0, len(items.keys), _LOADED_AT_ONCE):
             part = slice(at, at + _LOADED_AT_ONCE)
-            self._load(keys[part], raws[part])
+            self._load(items.keys[part], items.values[part])
 
     def _load(self, keys: Sequence[bytes], raws: Sequence[bytes]) -> None:
         rows, general = rows_now(raws)
