@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED
+from stream.core.table import Items
 
 TOO_LATE, LATE = 3, 4
 """Verdicts beside those of the dedupe."""
@@ -89,7 +90,7 @@ class Fold(Protocol[E_contra]):
     def settled_through(self, before_ms: int) -> dict[str, int]:
         """Instants before which all figures are final, by family of metrics."""
 
-    def load(self, items: Iterator[tuple[bytes, bytes]]) -> None:
+    def load(self, items: Items) -> None:
         """Take up the items of a recovered table."""
 
     def drain(self) -> None:
