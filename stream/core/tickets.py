@@ -7,7 +7,9 @@ All functions here are pure; times are milliseconds, label sets are the numbers 
 """
 
 from bisect import bisect_left
-from typing import Protocol
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -17,6 +19,7 @@ from stream.core.catalogue import TICKET_TYPES, TICKETS
 RANK = {name: rank for rank, name in enumerate(TICKET_TYPES)}
 MAX_STEPS = 1_000
 """A guard of memory: what a ticket does after so many events, before it settles, is not seen."""
+_MAX_STORY, _MAX_STORIES = 20, 10_000
 RESPONSE, FIRST, LATEST = range(3)
 """The facts of a ticket, by position."""
 ANSWERED, RESOLVED_FIRST, RESOLVED_LATEST = 1, 2, 4
@@ -29,12 +32,15 @@ OPENED, CONTACT, BY_AGENT, PASSED, BY_CUSTOMER = 0, 8, 10, 11, 12
 REASSIGNED, AWAITING, RESOLVED, REOPENED, CLOSED = 16, 24, 32, 40, 48
 """Kinds of steps: eight times the rank of the type, and for a contact by whom. `PASSED` is an
 agent's contact that was no answer when the watermark passed it."""
-_RANK_BITS = 3
+_RANK_BITS, KIND_BITS = 3, 6
 KINDS = {name: rank << _RANK_BITS for name, rank in RANK.items()}
 CONTACTS = {None: CONTACT, "agent": BY_AGENT, "customer": BY_CUSTOMER}
 
+TIMED = frozenset((BY_AGENT, RESOLVED))
+"""Steps of which something settles at an instant of its own."""
+
 IS_CLOSED, IS_OPEN, IS_AWAITING = range(3)
-_NEXT_STATE = {
+_CHANGES = {
     OPENED: (IS_OPEN, IS_OPEN, IS_OPEN),
     REOPENED: (IS_OPEN, IS_OPEN, IS_OPEN),
     RESOLVED: (IS_CLOSED, IS_CLOSED, IS_CLOSED),
@@ -44,7 +50,12 @@ _NEXT_STATE = {
         (CONTACT, BY_AGENT, PASSED, BY_CUSTOMER, REASSIGNED), (IS_CLOSED, IS_OPEN, IS_OPEN)
     ),
 }
-"""What a ticket is after a step of a kind, by what it was before."""
+NEXT_STATE = tuple(
+    _CHANGES[kind][before] if kind in _CHANGES and before < 3 else -1
+    for kind in range(CLOSED + 1)
+    for before in range(4)
+)
+"""What a ticket is after a step: by four times its kind, and by what the ticket was before."""
 
 Step = tuple[int, int, int, int, int | None]
 """One event of a ticket: instant, kind, label set that it names, standing after it, `opened_at`.
@@ -157,11 +168,11 @@ def _tie_key(step: Step, labels: Labels) -> tuple[int, tuple[str, ...], int]:
 def _follow(before: int | None, kind: int, own: int, labels: Labels) -> int:
     """The standing after a step; a ticket is open from its first event on."""
     if before is None:
-        return own << 2 | _NEXT_STATE[kind][IS_OPEN]
+        return own << 2 | NEXT_STATE[kind << 2 | IS_OPEN]
     label = before >> 2
     if label != own:
         label = labels.merged(label, own)
-    return label << 2 | _NEXT_STATE[kind][before & 3]
+    return label << 2 | NEXT_STATE[kind << 2 | before & 3]
 
 
 # --- what a ticket counts -------------------------------------------------------------------------
@@ -174,8 +185,65 @@ def counts(ticket: Ticket, reopen_window_ms: int) -> Counts:
     matter what else had come by then.
     """
     steps, done = ticket.steps, ticket.done
-    response = first = latest = None
     kinds = [step[1] for step in steps]
+    if not done and steps and kinds[0] == OPENED and len(steps) <= _MAX_STORY:
+        story = _story(tuple(kinds))
+        resolved_ms = EPOCH_MAX_MS if story.resolved is None else steps[story.resolved][0]
+        if steps[-1][0] <= resolved_ms + reopen_window_ms:
+            return _told(steps, story)
+    return _counts_of_any(ticket, kinds, reopen_window_ms)
+
+
+class Story(NamedTuple):
+    """What the kinds of a ticket's steps alone decide, if it begins with its opening.
+
+    Places of steps: the first response, the first and the last resolution, None where there is
+    none; the field of the first resolution; the state at the end. It holds while all steps lie
+    within the reopen window of the first resolution and nothing has settled.
+    """
+
+    response: int | None
+    resolved: int | None
+    latest: int
+    field: int
+    state: int
+
+
+@lru_cache(_MAX_STORIES)
+def _story(kinds: tuple[int, ...]) -> Story:
+    """Most tickets live one of a few lives, so each is thought through once."""
+    contact = next((i for i, kind in enumerate(kinds) if kind in (BY_AGENT, PASSED)), None)
+    response = None if contact is None or kinds[contact] == PASSED else contact
+    state = IS_OPEN
+    for kind in kinds:
+        state = NEXT_STATE[kind << 2 | state]
+    resolutions = [i for i, kind in enumerate(kinds) if kind == RESOLVED]
+    if not resolutions:
+        return Story(response, None, 0, NO_FIELD, state)
+    field = _field(kinds, single=BY_CUSTOMER not in kinds)
+    return Story(response, resolutions[0], resolutions[-1], field, state)
+
+
+def _told(steps: list[Step], story: Story) -> Counts:
+    """What a ticket counts of which the story says where to look."""
+    opened_ms = steps[0][0]
+    response = first = latest = standing = None
+    if story.response is not None:
+        at_ms, _, _, told, _ = steps[story.response]
+        response = at_ms, told >> 2, at_ms - opened_ms, NO_FIELD
+    if story.resolved is not None:
+        at_ms, _, _, told, _ = steps[story.resolved]
+        latest_ms = steps[story.latest][0]
+        first = at_ms, told >> 2, at_ms - opened_ms, story.field
+        latest = latest_ms, told >> 2, latest_ms - opened_ms, NO_FIELD
+    if story.state != IS_CLOSED:
+        standing = opened_ms, steps[-1][3] >> 2, story.state == IS_AWAITING
+    return (response, first, latest), standing
+
+
+def _counts_of_any(ticket: Ticket, kinds: list[int], reopen_window_ms: int) -> Counts:
+    steps, done = ticket.steps, ticket.done
+    response = first = latest = None
     resolution = ticket.first
     if resolution is None and RESOLVED in kinds and ticket.past is None:
         resolution = _resolution(steps, kinds, reopen_window_ms)
@@ -236,14 +304,17 @@ def _first(steps: list[Step], kinds: list[int], resolution: Resolution, due_ms: 
     if opened_ms is None:
         return at_ms, label, 0, INCOMPLETE
     within = kinds if steps[-1][0] <= due_ms else [step[1] for step in steps if step[0] <= due_ms]
-    if REOPENED in within and REOPENED in within[within.index(RESOLVED) :]:
-        field = NO_FIELD
-    else:
-        single = BY_CUSTOMER not in within or not any(
-            opened_ms <= step[0] <= due_ms for step in steps if step[1] == BY_CUSTOMER
-        )
-        field = _CELLS[single, REASSIGNED not in within, AWAITING not in within]
-    return at_ms, label, max(0, at_ms - opened_ms), field
+    single = BY_CUSTOMER not in within or not any(
+        opened_ms <= step[0] <= due_ms for step in steps if step[1] == BY_CUSTOMER
+    )
+    return at_ms, label, max(0, at_ms - opened_ms), _field(within, single=single)
+
+
+def _field(kinds: Sequence[int], *, single: bool) -> int:
+    """What a first resolution counts in beside its own, by what happened up to its due time."""
+    if REOPENED in kinds and REOPENED in kinds[kinds.index(RESOLVED) :]:
+        return NO_FIELD
+    return _CELLS[single, REASSIGNED not in kinds, AWAITING not in kinds]
 
 
 def _latest(
