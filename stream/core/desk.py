@@ -32,7 +32,7 @@ from stream.core.tickets import (
     NEXT_STATE,
     NOTHING,
     OVER,
-    TIMED,
+    RESOLVED,
     Counts,
     Ticket,
     Timer,
@@ -85,7 +85,9 @@ class Desk:
 
     def __init__(self, rules: Rules, table: Table, cube: Cube, pseudonyms: Pseudonyms) -> None:
         self._window_ms = rules.fcr_reopen_window_ms
+        self._waits_ms = {BY_AGENT: 0, RESOLVED: rules.fcr_reopen_window_ms}
         self._retention_ms = rules.ticket_retention_ms
+        self._look_ms = min(rules.ticket_retention_ms, _LOOK_MS)
         self._table = table
         self._archive = Archive(table, rules.ticket_retention_ms)
         self._pseudonyms = pseudonyms
@@ -111,6 +113,7 @@ class Desk:
     def _play(self, run: Run[TicketEvent], arrivals: Arrivals) -> None:
         """Add the events of a run to their tickets."""
         find, most, owns = self._by_id.get, tickets.MAX_STEPS, arrivals.owns
+        waits_ms = self._waits_ms
         watermarks_ms: list[int] = (run.clocks_ms - run.lateness_ms).tolist()
         until_ms = watermarks_ms[-1]
         for place, ticket_id, at_ms, kind, own, opened_at_ms in _accepted(run, arrivals):
@@ -124,8 +127,8 @@ class Desk:
                     standing = own << 2 | NEXT_STATE[kind << 2 | standing & 3]
                     steps.append((at_ms, kind, own, standing, opened_at_ms))
                     ticket.last_ms = at_ms
-                    if kind in TIMED and (ticket.due_ms is None or ticket.due_ms > at_ms):
-                        self._wait(case, at_ms, kind)
+                    if kind in waits_ms and (ticket.due_ms is None or ticket.due_ms > at_ms):
+                        self._expect(case, at_ms + waits_ms[kind])
                     continue
             else:
                 case = self._case(ticket_id, at_ms, watermarks_ms[place])
@@ -230,8 +233,7 @@ class Desk:
         if case is None:
             if at_ms + self._retention_ms < watermark_ms:
                 return None
-            look_ms = at_ms + min(self._retention_ms, _LOOK_MS)
-            case = self._admit(key, Ticket(None, look_ms, at_ms, []))
+            case = self._admit(key, Ticket(None, at_ms + self._look_ms, at_ms, []))
         ticket = case.ticket
         if ticket.done & OVER == OVER:
             absorb(ticket, watermark_ms)
@@ -259,12 +261,8 @@ class Desk:
             self._touch(case)
         if ticket.done & OVER == OVER:
             self._age(case, at_ms)
-        if kind in TIMED:
-            self._wait(case, at_ms, kind)
-
-    def _wait(self, case: Case, at_ms: int, kind: int) -> None:
-        """Look at a ticket when a contact by an agent or a resolution may settle."""
-        self._expect(case, at_ms if kind == BY_AGENT else at_ms + self._window_ms)
+        if kind in self._waits_ms:
+            self._expect(case, at_ms + self._waits_ms[kind])
 
     def _find(self, key: bytes) -> Case | None:
         case = self._cases.get(key)
@@ -275,8 +273,8 @@ class Desk:
 
     def _admit(self, key: bytes, ticket: Ticket) -> Case:
         """A ticket that nothing is counted of."""
-        case = Case(key, ticket, NOTHING)
-        self._touch(case)
+        case = Case(key, ticket, NOTHING, True)
+        self._touched.append(case)
         self._ages.add(key, ticket.old_ms)
         self._kept += 1
         return case
@@ -337,7 +335,8 @@ class Desk:
         """Look at a ticket when something of it may settle."""
         if case.ticket.due_ms is None or due_ms < case.ticket.due_ms:
             case.ticket.due_ms = due_ms
-            case.steady_ms = min(case.steady_ms, due_ms)
+            if due_ms < case.steady_ms:  # noqa: PLR1730 - here a call costs more than the rest
+                case.steady_ms = due_ms
             self._dues.add(case.key, due_ms)
 
     def _age(self, case: Case, old_ms: int) -> None:

@@ -46,7 +46,8 @@ class Wheel:
             return
         self._keys.append(key)
         self._dues_ms.append(due_ms)
-        self._earliest_ms = min(self._earliest_ms, due_ms)
+        if due_ms < self._earliest_ms:  # noqa: PLR1730 - a call would cost as much as the rest
+            self._earliest_ms = due_ms
         if len(self._keys) >= _AT_ONCE:
             self._sort_in()
 
