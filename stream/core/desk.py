@@ -23,6 +23,8 @@ from stream.core.run import LATE, Run
 from stream.core.table import Table
 from stream.core.ticket_arrivals import Arrivals, TeamLabels
 from stream.core.ticket_counts import TicketCounts
+from stream.core.ticket_facts import NOTHING, Counts, counts
+from stream.core.ticket_settling import absorb, next_due_ms, settle
 from stream.core.tickets import (
     ALL,
     ANSWERED,
@@ -30,17 +32,11 @@ from stream.core.tickets import (
     IS_CLOSED,
     KIND_BITS,
     NEXT_STATE,
-    NOTHING,
     OVER,
     RESOLVED,
-    Counts,
     Ticket,
     Timer,
-    absorb,
-    counts,
     is_ignored,
-    next_due_ms,
-    settle,
     take,
 )
 from stream.core.wheel import Wheel

@@ -12,7 +12,8 @@ from stream.core.cube import Cube
 from stream.core.events import TicketEvent
 from stream.core.tickets import CONTACTS, KINDS
 
-_MAX_KNOWN = 100_000
+MAX_KNOWN = 100_000
+"""Names whose numbers are remembered; one more, and it begins anew."""
 _KIND_OF = {(name, by): kind for name, kind in KINDS.items() for by in CONTACTS} | {
     ("contact", by): kind for by, kind in CONTACTS.items()
 }
@@ -54,7 +55,7 @@ class TeamLabels(dict[tuple[str | None, str | None], int]):
         self._merged: dict[tuple[int, int], int] = {}
 
     def __missing__(self, named: tuple[str | None, str | None]) -> int:
-        if len(self) >= _MAX_KNOWN:
+        if len(self) >= MAX_KNOWN:
             self.clear()
         channel, team = named
         own = self[named] = self._cube.label((channel or NOT_SET, team or NOT_SET))
@@ -66,7 +67,7 @@ class TeamLabels(dict[tuple[str | None, str | None], int]):
         if found is None:
             pairs = zip(self.names(label), self.names(own), strict=True)
             names = tuple(had if named == NOT_SET else named for had, named in pairs)
-            if len(self._merged) >= _MAX_KNOWN:
+            if len(self._merged) >= MAX_KNOWN:
                 self._merged.clear()
             found = self._merged[label, own] = self._cube.label(names)
         return found

@@ -14,7 +14,7 @@ from stream.core.buckets import WIDTH_MS, Size
 from stream.core.catalogue import TICKETS
 from stream.core.cube import Cube
 from stream.core.sketch import bin_indexes
-from stream.core.tickets import INCOMPLETE, NO_FIELD, NOTHING, Counts, Fact, Standing
+from stream.core.ticket_facts import INCOMPLETE, NO_FIELD, NOTHING, Counts, Fact, Standing
 
 _I = TICKETS.index
 _FIELDS = tuple(

@@ -11,7 +11,8 @@ from stream.core.durations import SECOND_MS
 
 _MS_BYTES = 3
 _LONG_AGO, _FAR_OFF = -(1 << 62), 1 << 62
-_AT_ONCE, _FEW = 4_096, 32
+AT_ONCE, FEW = 4_096, 32
+"""Keys wait until so many are put into their slots at once; for a few of them columns cost more."""
 
 
 class Wheel:
@@ -48,14 +49,14 @@ class Wheel:
         self._dues_ms.append(due_ms)
         if due_ms < self._earliest_ms:  # noqa: PLR1730 - a call would cost as much as the rest
             self._earliest_ms = due_ms
-        if len(self._keys) >= _AT_ONCE:
+        if len(self._keys) >= AT_ONCE:
             self._sort_in()
 
     def _sort_in(self) -> None:
         """Put those that wait into their slots."""
         keys, dues_ms = self._keys, self._dues_ms
         self._keys, self._dues_ms, self._earliest_ms = [], [], _FAR_OFF
-        if len(keys) >= _FEW:
+        if len(keys) >= FEW:
             self._add_far(keys, np.array(dues_ms, np.int64))
             return
         for key, due_ms in zip(keys, dues_ms, strict=True):
