@@ -46,6 +46,12 @@ class Run(Generic[E_co]):
         """The partition's clock at each event."""
         return self.clocks_ms.tolist()  # type: ignore[no-any-return]
 
+    @property
+    def accepts_all(self) -> bool:
+        """Whether every event is to be counted, unless a fold calls it LATE."""
+        judged = (self.verdicts == FRESH) | (self.verdicts == UNCHECKED)
+        return not self.repeats and bool(judged.all())
+
     def accepted(self) -> Iterator[int]:
         """Positions of the events to count, in order; a fold may call one LATE before the next."""
         repeats = self.repeats
