@@ -16,6 +16,7 @@ from stream.campaigns import add_campaigns
 from stream.core.durations import parse_duration
 from stream.core.events import parse_timestamp
 from stream.errors import UsageError, UserError
+from stream.garbage import collect_nothing, collect_rarely
 from stream.maintenance import add_maintenance
 from stream.options import CLIENT, KAFKA, SERVE, WORKER, given, parsed, with_settings
 from stream.settings import Settings, load_settings
@@ -88,8 +89,8 @@ def worker_command(settings: Settings) -> None:
     """Count the events: read the topics, keep the ledger, write the figures to Redis."""
     if settings.processes > 1:
         raise typer.Exit(asyncio.run(_worker_processes(settings)))
-    from stream.garbage import collect_rarely  # noqa: PLC0415 - commands load only what they run
-    from stream.logs import set_up_logs  # noqa: PLC0415
+    collect_nothing()
+    from stream.logs import set_up_logs  # noqa: PLC0415 - commands load only what they run
     from stream.signals import stop_on_signals  # noqa: PLC0415
     from stream.worker import Worker, WorkerError  # noqa: PLC0415
 
@@ -142,7 +143,7 @@ def worker_commands(settings: Settings, args: Sequence[str]) -> Iterator[list[st
 @with_settings(*SERVE)
 def serve_command(settings: Settings) -> None:
     """Serve the figures in Redis: HTTP API, /metrics, live events and the ops screen."""
-    from stream.garbage import collect_rarely  # noqa: PLC0415
+    collect_nothing()
     from stream.logs import set_up_logs  # noqa: PLC0415
     from stream.serve.server import run_server  # noqa: PLC0415
     from stream.signals import stop_on_signals  # noqa: PLC0415

@@ -1,6 +1,6 @@
 """A worker's own metrics, in the names of the contract. Knows nothing of where they are shown."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -11,6 +11,7 @@ from stream.live.rows import PartitionInfo
 
 _PLACE = ("topic", "partition")
 _FLUSH_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_TURN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
 
 
 class Meters:
@@ -26,6 +27,7 @@ class Meters:
             buckets=_FLUSH_BUCKETS,
             registry=self.registry,
         )
+        self._watch_the_loop()
         self.redis_up = self._gauge("stream_redis_up", "Whether Redis took the last write.")
         self._horizon_set = self._gauge(
             "stream_dedupe_horizon_set_seconds",
@@ -50,6 +52,33 @@ class Meters:
         self.lost = self._counter(
             "stream_lost_records", "Records that Kafka deleted before they were read.", *_PLACE
         )
+
+    def _watch_the_loop(self) -> None:
+        self._turns = Histogram(
+            "stream_loop_blocked_seconds",
+            "How long one piece of work kept the event loop from all others.",
+            ("work",),
+            buckets=_TURN_BUCKETS,
+            registry=self.registry,
+        )
+        self._longest_turn = self._gauge(
+            "stream_loop_blocked_max_seconds", "The longest of them since the start.", "work"
+        )
+        self._delays = Histogram(
+            "stream_flush_delay_seconds",
+            "How long after it was due a flush began.",
+            buckets=_TURN_BUCKETS,
+            registry=self.registry,
+        )
+        self._longest_delay = self._gauge(
+            "stream_flush_delay_max_seconds", "The longest of them since the start."
+        )
+        self.note_delay = _with_longest(self._delays.observe, self._longest_delay)
+        self._noting = {work: self._note_turns(work) for work in ("fold", "flush", "project")}
+
+    def _note_turns(self, work: str) -> Callable[[float], None]:
+        observe = self._turns.labels(work).observe
+        return _with_longest(observe, self._longest_turn.labels(work))
 
     def _watch_partitions(self) -> None:
         self._lag = self._gauge("stream_lag_records", "Records not yet counted.", *_PLACE)
@@ -94,6 +123,10 @@ class Meters:
         if folded.miskeyed:
             self.miskeyed.labels(topic).inc(folded.miskeyed)
 
+    def turns(self, work: str) -> Callable[[float], None]:
+        """What to tell the seconds of a turn of the event loop: of `fold`, `flush` or `project`."""
+        return self._noting[work]
+
     def show(self, info: PartitionInfo, state: Mapping[str, int]) -> None:
         """Set the gauges of a partition; `state` counts what it holds, by kind."""
         labels = info.topic, str(info.partition)
@@ -112,3 +145,16 @@ class Meters:
         labels = {"topic": place.topic, "partition": str(place.partition)}
         for gauge in (self._lag, self._watermark, self._paused, self._horizon, self._state):
             gauge.remove_by_labels(labels)
+
+
+def _with_longest(observe: Callable[[float], None], longest: Gauge) -> Callable[[float], None]:
+    most_s = 0.0
+
+    def note(seconds: float) -> None:
+        nonlocal most_s
+        observe(seconds)
+        if seconds > most_s:
+            most_s = seconds
+            longest.set(most_s)
+
+    return note

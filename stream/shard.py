@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 from redis.exceptions import RedisError
@@ -25,11 +25,10 @@ from stream.live.projection import Projection, ProjectionFencedError
 from stream.live.rows import PartitionInfo
 from stream.meters import Meters
 from stream.signals import wait_at_most
+from stream.slices import SliceSize, slices
 
 log = structlog.get_logger(__name__)
 
-SLICE_RECORDS = 4_000
-"""Records that are folded at once; then others may run."""
 SETTLE_AT_ONCE = 4_000
 """Sessions or tickets that are settled at once where time passes without records."""
 SIGN_OF_LIFE_S = 1.0
@@ -94,17 +93,26 @@ class Shard:
         self._changed: dict[bytes, bytes | None] = {}
         self._latencies: Counter[int] = Counter()
         self._work = asyncio.Event()
+        self._slice = SliceSize()
+        self.changed = asyncio.Event()
+        self.changed_s = 0.0
+        """The first change that no flush holds yet: the time (monotonic) goes with the event."""
 
     def fold(self, batch: RecordBatch) -> Iterator[None]:
         """Count a batch, a slice at a time; stops when the partition is lost or paused."""
-        for part in slices(batch):
+        for part in slices(batch, lambda: self._slice.records):
             if not self.takes_more:
                 return
+            began_s = time.perf_counter()
             folded = self.core.fold(part)
             self._anchor = Anchor.of(part, self.core.position) or self._anchor
             self._letters.send(part, folded.drops)
             self._unsent_letters |= bool(folded.drops)
             self._note(part, folded)
+            self._note_change()
+            took_s = time.perf_counter() - began_s
+            self._slice.took(len(part.values), took_s)
+            self._meters.turns("fold")(took_s)
             yield
 
     async def room(self) -> None:
@@ -115,9 +123,13 @@ class Shard:
         """Write what changed to the ledger. Raises Fenced, LedgerError, DeadLetterError."""
         self._let_time_pass()
         if not self.core.is_dirty:
+            self.changed.clear()
             return
         began = time.perf_counter()
+        self.core.count_up()
+        await asyncio.sleep(0)  # others' turn; what is folded now is in this flush too
         self._flushing = True
+        self.changed.clear()
         through, record_ms = self.core.position, self.core.record_ms
         if self._anchor is not None:
             self.core.table.put(ANCHOR, self._anchor.encode())
@@ -125,6 +137,7 @@ class Shard:
         is_long = self._written > max(MIN_ROUND, 2 * len(self.core.table))
         drained = self.core.drain(SWEEP if is_long else 0)
         self._unsent_letters = False
+        await asyncio.sleep(0)
         await self._letters.flushed(*self.place)
         self._version = await self._ledger.flush(
             self.place.partition,
@@ -157,7 +170,7 @@ class Shard:
                 through,
                 changed,
                 self.info(),
-                self.core.table.items,
+                self.core.picture,
                 self._take_latencies(),
             )
         except ProjectionFencedError:
@@ -239,6 +252,11 @@ class Shard:
         if end is not None and self.core.position >= end.offset and not self.core.is_paused:
             self.core.pass_time(end.broker_ms - CLOCK_MARGIN_MS, SETTLE_AT_ONCE)
 
+    def _note_change(self) -> None:
+        if not self.changed.is_set():
+            self.changed_s = time.monotonic()
+            self.changed.set()
+
     def _note(self, batch: RecordBatch, folded: Folded) -> None:
         self._meters.count(self.place.topic, folded)
         stamps = batch.timestamps
@@ -257,22 +275,3 @@ class Shard:
                 coarser[record_ms - record_ms % step_ms] += n
             found = coarser
         return sorted(found.items())
-
-
-def slices(batch: RecordBatch) -> Iterator[RecordBatch]:
-    """Cut a batch into parts small enough to be folded at once."""
-    total = len(batch.values)
-    if total <= SLICE_RECORDS:
-        yield batch
-        return
-    for at in range(0, total, SLICE_RECORDS):
-        to = min(at + SLICE_RECORDS, total)
-        yield replace(
-            batch,
-            start=batch.start if at == 0 else batch.offsets[at],
-            next=batch.next if to == total else batch.offsets[to],
-            offsets=batch.offsets[at:to],
-            values=batch.values[at:to],
-            keys=batch.keys[at:to],
-            timestamps=batch.timestamps[at:to],
-        )

@@ -35,6 +35,7 @@ from stream.engine.ledger import Held, Ledger, LedgerError
 from stream.engine.scanner import Scanner
 from stream.engine.topics import ensure_topics
 from stream.errors import UserError
+from stream.flushing import flush_when_due, phase_of
 from stream.health import serve_health
 from stream.kafka_access import kafka_credentials
 from stream.keeper import Keeper
@@ -49,6 +50,7 @@ from stream.signals import wait_at_most
 from stream.source_watch import FETCH_BYTES, SourceWatch, check_fresh
 from stream.stillness import Stillness
 from stream.topic_plan import DEAD_LETTERS, ledger_topic, plan_topics
+from stream.turns import noting_turns
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +98,7 @@ class Worker:
         self._tasks: dict[TopicPartition, list[asyncio.Task[None]]] = {}
         self._next_look_s = 0.0
         self._still = Stillness(STUCK_LOOKS)
+        self._looped = 0
         self._fault: BaseException | None = None
         self._over = asyncio.Event()
         self._recovered = False
@@ -302,18 +305,12 @@ class Worker:
                 raise
 
     async def _flush_loop(self, shard: Shard) -> None:
-        interval_s = self.settings.flush_interval / 1000
-        pause_s = interval_s / 5  # after a takeover figures stand still: the first flush comes soon
-        while shard.is_alive:
-            await asyncio.sleep(pause_s)
-            began_s = time.monotonic()
-            await shard.flush()
-            took_s = time.monotonic() - began_s
-            pause_s = max(interval_s - took_s, min(took_s, interval_s))  # as long for the folds
+        interval_s, self._looped = self.settings.flush_interval / 1000, self._looped + 1
+        await flush_when_due(shard, interval_s, phase_of(self._looped), self.meters)
 
     async def _project_loop(self, shard: Shard) -> None:
         while shard.is_alive:
-            command = await shard.project()
+            command = await noting_turns(shard.project(), self.meters.turns("project"))
             stop_if_cancelled()
             if command is not None:
                 await self._obey(shard, command)

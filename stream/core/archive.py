@@ -42,7 +42,7 @@ class Archive:
     def __init__(self, table: Table, retention_ms: int) -> None:
         self._table = table
         self._retention_ms = retention_ms
-        self._groups = 1
+        self._have(1)
         self._held = 0
 
     def __len__(self) -> int:
@@ -53,12 +53,14 @@ class Archive:
         """Take up the entries of a recovered table."""
         for key, raw in items:
             if key == PREFIX:
-                self._groups = int.from_bytes(raw, "big")
+                self._have(int.from_bytes(raw, "big"))
             else:
                 self._held += len(raw) // _RECORD.size
 
     def get(self, pseudonym: bytes, watermark_ms: int) -> Settled | None:
         """A ticket, if it is known and not forgotten."""
+        if not self._held:
+            return None
         raw = self._table.get(self._key(pseudonym)) or b""
         place = _find(raw, pseudonym)
         if place < 0:
@@ -91,12 +93,12 @@ class Archive:
 
     def _split(self, watermark_ms: int) -> None:
         """Add a group, and move to it what belongs there out of the one that it splits."""
-        old = self._groups - (1 << self._groups.bit_length() - 1)
+        old = self._groups - (self._mask + 1 >> 1)
         key = _KEY.pack(PREFIX, old)
         raw = self._table.get(key) or b""
         kept = raw[self._forgotten(raw, watermark_ms) :]
         self._held -= (len(raw) - len(kept)) // _RECORD.size
-        self._groups += 1
+        self._have(self._groups + 1)
         self._table.put(PREFIX, self._groups.to_bytes(4, "big"))
         here: list[bytes] = []
         there: list[bytes] = []
@@ -121,10 +123,13 @@ class Archive:
 
     def _key(self, pseudonym: bytes) -> bytes:
         """The entry in which a pseudonym belongs; pseudonyms are hashes, so any bits of it do."""
-        number = int.from_bytes(pseudonym[:4], "big")
-        half = 1 << self._groups.bit_length() - 1
-        group = number & (2 * half - 1)
-        return _KEY.pack(PREFIX, group if group < self._groups else group & (half - 1))
+        group = int.from_bytes(pseudonym[:4], "big") & self._mask
+        return _KEY.pack(PREFIX, group if group < self._groups else group & self._mask >> 1)
+
+    def _have(self, groups: int) -> None:
+        """So many groups: as many bits of a pseudonym as all of them take, or one less, choose."""
+        self._groups = groups
+        self._mask = (1 << groups.bit_length()) - 1
 
 
 def _find(raw: bytes, pseudonym: bytes) -> int:

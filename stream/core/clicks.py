@@ -1,6 +1,5 @@
 """The fold of `clicks`: impressions and clicks, counted at once; nothing is kept of a visitor."""
 
-from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -9,6 +8,7 @@ from stream.core.catalogue import CLICKS
 from stream.core.cube import Cube
 from stream.core.reading import Events
 from stream.core.run import TOO_LATE, Run
+from stream.core.table import Items
 
 _COST = CLICKS.index["cost_micros"]
 _SLOT_MS = 10_000
@@ -42,7 +42,7 @@ class Clicks:
         """Clicks have no settled figures."""
         return {}
 
-    def load(self, items: Iterator[tuple[bytes, bytes]]) -> None:
+    def load(self, items: Items) -> None:
         """There are none."""
 
     def drain(self) -> None:

@@ -4,40 +4,39 @@ Tickets that change are kept decoded until the next drain. Only then is counted 
 become, however many of their events came meanwhile; what settles before is counted when it does.
 """
 
-from collections.abc import Iterable
-from operator import attrgetter
+from collections.abc import Iterable, Iterator
+from itertools import compress
 
 import msgspec
 import numpy as np
 
+from stream.core import tickets
 from stream.core.archive import PREFIX, Archive, Settled
-from stream.core.catalogue import NOT_SET, TICKET_TYPES, TICKETS
+from stream.core.catalogue import TICKET_TYPES, TICKETS
 from stream.core.cube import Cube
+from stream.core.dedupe import FRESH, UNCHECKED
 from stream.core.durations import HOUR_MS
 from stream.core.events import TicketEvent
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.rules import Rules
 from stream.core.run import LATE, Run
 from stream.core.table import Table
+from stream.core.ticket_arrivals import Arrivals, TeamLabels
 from stream.core.ticket_counts import TicketCounts
+from stream.core.ticket_facts import NOTHING, Counts, counts
+from stream.core.ticket_settling import absorb, next_due_ms, settle
 from stream.core.tickets import (
     ALL,
     ANSWERED,
     BY_AGENT,
-    CONTACTS,
     IS_CLOSED,
-    KINDS,
-    NOTHING,
+    NEXT_STATE,
     OVER,
+    RANK_BITS,
     RESOLVED,
-    Counts,
     Ticket,
     Timer,
-    absorb,
-    counts,
     is_ignored,
-    next_due_ms,
-    settle,
     take,
 )
 from stream.core.wheel import Wheel
@@ -54,12 +53,9 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Ticket).decode
 _decode_timer = msgspec.msgpack.Decoder(Timer).decode
 _TOTALS = np.array([TICKETS.index[f"{name}_total"] for name in TICKET_TYPES])
-_what, _named = attrgetter("type", "by"), attrgetter("channel", "team")
-_KIND_OF = {(name, by): kind for name, kind in KINDS.items() for by in CONTACTS} | {
-    ("contact", by): kind for by, kind in CONTACTS.items()
-}
-"""The kind of a step, by an event's type and whose contact it was."""
-_MAX_KNOWN = 100_000
+
+_Row = tuple[int, str, int, int, int | None, int | None]
+"""Place, ticket, instant, kind, label set, `opened_at`."""
 
 
 class Case(msgspec.Struct, gc=False):
@@ -84,7 +80,9 @@ class Desk:
 
     def __init__(self, rules: Rules, table: Table, cube: Cube, pseudonyms: Pseudonyms) -> None:
         self._window_ms = rules.fcr_reopen_window_ms
+        self._waits_ms = {BY_AGENT: 0, RESOLVED: rules.fcr_reopen_window_ms}
         self._retention_ms = rules.ticket_retention_ms
+        self._look_ms = min(rules.ticket_retention_ms, _LOOK_MS)
         self._table = table
         self._archive = Archive(table, rules.ticket_retention_ms)
         self._pseudonyms = pseudonyms
@@ -100,26 +98,49 @@ class Desk:
 
     def fold(self, run: Run[TicketEvent]) -> None:
         """Count a run. An event is late only if its ticket is no longer kept."""
-        events, clocks, lateness_ms = run.events, run.clocks, run.lateness_ms
-        named, kinds = list(map(_named, events)), [_KIND_OF[what] for what in map(_what, events)]
-        own, counted = self._labels.own, list[tuple[int, int]]()
-        for position in run.accepted():
-            event, watermark_ms = events[position], clocks[position] - lateness_ms
-            case = self._by_id.get(event.ticket_id)
-            if case is None or case.steady_ms < watermark_ms:
-                case = self._case(event, watermark_ms)
-            if case is None:
-                run.verdicts[position] = LATE
-            else:
-                step = own(named[position]), kinds[position]  # labels are admitted along the log
-                self._take(case, event, *step, watermark_ms)
-                counted.append(step)
-        if counted:
-            labels, steps = np.array(counted).T
-            self._cube.total(labels, _TOTALS[steps >> 3])
+        arrivals = Arrivals.of(run.events, self._labels)
+        self._play(run, arrivals)
+        self._count_totals(run, arrivals)
         if len(self._touched) > MAX_DECODED:
             self.drain()
         self._make_room()
+
+    def _play(self, run: Run[TicketEvent], arrivals: Arrivals) -> None:
+        """Add the events of a run to their tickets."""
+        find, most, owns = self._by_id.get, tickets.MAX_STEPS, arrivals.owns
+        waits_ms = self._waits_ms
+        watermarks_ms: list[int] = (run.clocks_ms - run.lateness_ms).tolist()
+        until_ms = watermarks_ms[-1]
+        for place, ticket_id, at_ms, kind, own, opened_at_ms in _accepted(run, arrivals):
+            case = find(ticket_id)
+            if case is not None and case.steady_ms >= until_ms:
+                ticket = case.ticket
+                steps = ticket.steps
+                last_ms, _, _, standing, _ = steps[-1]
+                if at_ms > last_ms and standing >> 2 == own and len(steps) < most:
+                    # nearly all events: what `_take` does with them, without the calls
+                    standing = own << 2 | NEXT_STATE[kind << 2 | standing & 3]
+                    steps.append((at_ms, kind, own, standing, opened_at_ms))
+                    ticket.last_ms = at_ms
+                    if kind in waits_ms and (ticket.due_ms is None or ticket.due_ms > at_ms):
+                        self._expect(case, at_ms + waits_ms[kind])
+                    continue
+            else:
+                case = self._case(ticket_id, at_ms, watermarks_ms[place])
+            if case is None:
+                run.verdicts[place] = LATE
+                continue
+            known = own  # labels are admitted along the log
+            if known is None:
+                known = owns[place] = self._labels[arrivals.names[place]]
+            self._take(case, at_ms, kind, known, opened_at_ms, watermarks_ms[place])
+
+    def _count_totals(self, run: Run[TicketEvent], arrivals: Arrivals) -> None:
+        """Count what happened, by what each event names by itself; it is never taken back."""
+        counts = (run.verdicts == FRESH) | (run.verdicts == UNCHECKED)
+        owns = np.array(list(compress(arrivals.owns, counts.tolist())), np.int64)
+        kinds = np.array(arrivals.kinds, np.int64)[counts]
+        self._cube.total(owns, _TOTALS[kinds >> RANK_BITS])
 
     def settle(self, before_ms: int, watermark_ms: int) -> None:
         """Settle all facts that are due before an instant; forget tickets that are silent."""
@@ -141,11 +162,13 @@ class Desk:
 
     def drain(self) -> None:
         """Count and write what has changed."""
+        entries: dict[bytes, bytes] = {}
         for case in self._touched:
             if case.touched:
                 case.touched = False
                 self._recount(case, counts(case.ticket, self._window_ms))
-                self._table.put(case.key, _encode(case.ticket))
+                entries[case.key] = _encode(case.ticket)
+        self._table.put_all(entries)
         self._touched = []
         self._by_id.clear()
         self._counts.drain()
@@ -184,41 +207,45 @@ class Desk:
 
     # --- one event ---
 
-    def _case(self, event: TicketEvent, watermark_ms: int) -> Case | None:
+    def _case(self, ticket_id: str, at_ms: int, watermark_ms: int) -> Case | None:
         """The ticket of an event as of the watermark: what has settled, it cannot change.
 
         None if the event is late: its ticket is, or would be, no longer kept.
         """
-        key = ITEM + self._pseudonyms.of(event.ticket_id)
+        key = ITEM + self._pseudonyms.of(ticket_id)
         case = self._find(key) or self._recall(key, watermark_ms)
-        if case is not None and _is_due(case.ticket, watermark_ms):
-            self._look(case, watermark_ms, watermark_ms)
-            if not case.touched:
-                self._touch(case)
-        if case is not None and self._is_silent(case.ticket, watermark_ms):
-            self._forget(case)
-            case = None
+        if case is not None:
+            if _is_due(case.ticket, watermark_ms):
+                self._look(case, watermark_ms, watermark_ms)
+                if not case.touched:
+                    self._touch(case)
+            if self._is_silent(case.ticket, watermark_ms):
+                self._forget(case)
+                case = None
         if case is None:
-            at_ms = event.timestamp
-            assert isinstance(at_ms, int)
             if at_ms + self._retention_ms < watermark_ms:
                 return None
-            look_ms = at_ms + min(self._retention_ms, _LOOK_MS)
-            case = self._admit(key, Ticket(None, look_ms, at_ms, []))
+            case = self._admit(key, Ticket(None, at_ms + self._look_ms, at_ms, []))
         ticket = case.ticket
         if ticket.done & OVER == OVER:
             absorb(ticket, watermark_ms)
         else:
             silent_ms = ticket.last_ms + self._retention_ms
             case.steady_ms = silent_ms if ticket.due_ms is None else min(ticket.due_ms, silent_ms)
-        self._cases[key] = self._by_id[event.ticket_id] = case
+        self._cases[key] = self._by_id[ticket_id] = case
         return case
 
-    def _take(self, case: Case, event: TicketEvent, own: int, kind: int, watermark_ms: int) -> None:
+    def _take(
+        self,
+        case: Case,
+        at_ms: int,
+        kind: int,
+        own: int,
+        opened_at_ms: int | None,
+        watermark_ms: int,
+    ) -> None:
         """Add an event, with the label set that it names and its kind, to its ticket."""
-        ticket, at_ms, opened_at_ms = case.ticket, event.timestamp, event.opened_at
-        assert isinstance(at_ms, int)
-        assert not isinstance(opened_at_ms, str)
+        ticket = case.ticket
         if ticket.past is not None and is_ignored(ticket.past[2], at_ms, watermark_ms):
             return
         take(ticket, at_ms, kind, own, opened_at_ms, self._labels)
@@ -226,10 +253,8 @@ class Desk:
             self._touch(case)
         if ticket.done & OVER == OVER:
             self._age(case, at_ms)
-        if kind == BY_AGENT:
-            self._expect(case, at_ms)
-        elif kind == RESOLVED:
-            self._expect(case, at_ms + self._window_ms)
+        if kind in self._waits_ms:
+            self._expect(case, at_ms + self._waits_ms[kind])
 
     def _find(self, key: bytes) -> Case | None:
         case = self._cases.get(key)
@@ -240,8 +265,8 @@ class Desk:
 
     def _admit(self, key: bytes, ticket: Ticket) -> Case:
         """A ticket that nothing is counted of."""
-        case = Case(key, ticket, NOTHING)
-        self._touch(case)
+        case = Case(key, ticket, NOTHING, True)
+        self._touched.append(case)
         self._ages.add(key, ticket.old_ms)
         self._kept += 1
         return case
@@ -264,6 +289,7 @@ class Desk:
         """Count a ticket as it is now, and settle what is due before an instant."""
         ticket = case.ticket
         self._catch_up(case)
+        case.steady_ms = -_NEVER
         facts, standing = case.counted
         left = settle(ticket, facts, before_ms, self._window_ms)
         for which, fact in enumerate(facts):
@@ -301,7 +327,8 @@ class Desk:
         """Look at a ticket when something of it may settle."""
         if case.ticket.due_ms is None or due_ms < case.ticket.due_ms:
             case.ticket.due_ms = due_ms
-            case.steady_ms = min(case.steady_ms, due_ms)
+            if due_ms < case.steady_ms:  # noqa: PLR1730 - here a call costs more than the rest
+                case.steady_ms = due_ms
             self._dues.add(case.key, due_ms)
 
     def _age(self, case: Case, old_ms: int) -> None:
@@ -357,38 +384,11 @@ class Desk:
             case.counted = now
 
 
-class TeamLabels:
-    """What tickets are called: label sets of channel and team, by their numbers in the cube."""
-
-    def __init__(self, cube: Cube) -> None:
-        self._cube = cube
-        self._own: dict[tuple[str | None, str | None], int] = {}
-        self._merged: dict[tuple[int, int], int] = {}
-
-    def own(self, named: tuple[str | None, str | None]) -> int:
-        """What an event names: channel and team."""
-        own = self._own.get(named)
-        if own is None:
-            if len(self._own) >= _MAX_KNOWN:
-                self._own.clear()
-            channel, team = named
-            own = self._own[named] = self._cube.label((channel or NOT_SET, team or NOT_SET))
-        return own
-
-    def merged(self, label: int, own: int) -> int:
-        """What a ticket has after an event: what the event names, else what it had."""
-        found = self._merged.get((label, own))
-        if found is None:
-            pairs = zip(self.names(label), self.names(own), strict=True)
-            names = tuple(had if named == NOT_SET else named for had, named in pairs)
-            if len(self._merged) >= _MAX_KNOWN:
-                self._merged.clear()
-            found = self._merged[label, own] = self._cube.label(names)
-        return found
-
-    def names(self, label: int) -> tuple[str, ...]:
-        """The names behind a number."""
-        return self._cube.names(label)
+def _accepted(run: Run[TicketEvent], arrivals: Arrivals) -> Iterator[_Row]:
+    """The events to count, in order; one may be called LATE before the next is asked for."""
+    columns = arrivals.ids, run.times, arrivals.kinds, arrivals.owns, arrivals.opened_ms
+    rows = zip(range(len(arrivals.ids)), *columns, strict=True)
+    return rows if run.accepts_all else map(list(rows).__getitem__, run.accepted())
 
 
 def _is_due(ticket: Ticket, before_ms: int) -> bool:

@@ -30,7 +30,7 @@ from stream.core.records import UNREADABLE, Drop, Outcome, Reason, RecordBatch
 from stream.core.rules import FUTURE_TOLERANCE_MS, Rules
 from stream.core.run import LATE, TOO_LATE, Fold, Run
 from stream.core.sessions import Frame
-from stream.core.table import Drained, Table
+from stream.core.table import Drained, Items, Table
 from stream.core.texts import Texts
 from stream.core.ticket_reader import TicketReader
 from stream.core.visitors import Visitors
@@ -178,6 +178,10 @@ class Partition:
             self.table.put(key, msgspec.msgpack.encode(offset))
             self.position, self._moved = offset, True
 
+    def count_up(self) -> None:
+        """Count what was put off for the next drain, which has less to do then."""
+        self._fold.drain()
+
     def drain(self, sweep: int) -> Drained:
         """The ledger entries that changed since the last drain, and up to `sweep` old ones."""
         if self.is_dirty:
@@ -188,6 +192,10 @@ class Partition:
             self.table.put(META, self._meta())
             self._moved = False
         return self.table.drain(sweep if self.table.dirty else 0)
+
+    def picture(self) -> Iterator[tuple[bytes, bytes]]:
+        """The ledger entries that readers are shown: label sets and cells."""
+        return self.table.of_kinds(b"lc")
 
     @property
     def is_dirty(self) -> bool:
@@ -352,11 +360,9 @@ class Partition:
         self.guard.load(guard)
         kinds = _by_kind(entries)
         self.dedupe.load(dedupe, kinds[b"d"])
-        self.cube.load(
-            ((parse_label_key(key), value) for key, value in kinds[b"l"]),
-            (key for key, _ in kinds[b"c"]),
-        )
-        self._fold.load(iter(kinds[b"i"] + kinds[b"t"]))
+        labels = ((parse_label_key(key), value) for key, value in kinds[b"l"])
+        self.cube.load(labels, kinds[b"c"].keys)
+        self._fold.load(kinds[b"i"])
 
 
 def skips(entries: Mapping[bytes, bytes]) -> dict[int, int]:
@@ -373,11 +379,16 @@ def settled_ms(entries: Mapping[bytes, bytes]) -> int:
     return int(msgspec.msgpack.decode(entries[META])[6])
 
 
-def _by_kind(entries: Mapping[bytes, bytes]) -> dict[bytes, list[tuple[bytes, bytes]]]:
-    kinds: list[list[tuple[bytes, bytes]]] = [[] for _ in range(256)]
-    for item in entries.items():
-        kinds[item[0][0]].append(item)
-    return {bytes([kind]): kinds[kind] for kind in b"dlcit"}
+def _by_kind(entries: Mapping[bytes, bytes]) -> dict[bytes, Items]:
+    """Entries by the first byte of their keys; `t` is with `i`."""
+    kinds = [Items([], []) for _ in range(256)]
+    kinds[ord("t")] = kinds[ord("i")]
+    columns = [(items.keys, items.values) for items in kinds]
+    for key, value in entries.items():
+        keys, values = columns[key[0]]
+        keys.append(key)
+        values.append(value)
+    return {bytes([kind]): kinds[kind] for kind in b"dlci"}
 
 
 class _Records:

@@ -51,6 +51,16 @@ def read_rows(texts: Sequence[bytes]) -> Rows:
     return np.array(texts, f"S{_STORED.itemsize}").view(_STORED).astype(ROW)
 
 
+def find_rows(buffer: bytes, starts: Column, sizes: Column) -> Rows:
+    """Rows whose texts lie somewhere in a buffer: where they begin, and how long they are."""
+    width = _STORED.itemsize
+    everywhere = np.ndarray(len(buffer) + 1, f"V{width}", buffer + bytes(width), strides=(1,))
+    found = everywhere[starts]
+    codes = found.view(np.uint8).reshape(-1, width)
+    codes *= np.arange(width) < sizes[:, None]  # what follows a text is another's
+    return found.view(_STORED).astype(ROW)
+
+
 def write_rows(rows: Rows) -> list[bytes]:
     """The texts of rows: their bytes without the zeros at the end."""
     if not len(rows):

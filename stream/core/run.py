@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED
+from stream.core.table import Items
 
 TOO_LATE, LATE = 3, 4
 """Verdicts beside those of the dedupe."""
@@ -44,6 +45,12 @@ class Run(Generic[E_co]):
     def clocks(self) -> list[int]:
         """The partition's clock at each event."""
         return self.clocks_ms.tolist()  # type: ignore[no-any-return]
+
+    @property
+    def accepts_all(self) -> bool:
+        """Whether every event is to be counted, unless a fold calls it LATE."""
+        judged = (self.verdicts == FRESH) | (self.verdicts == UNCHECKED)
+        return not self.repeats and bool(judged.all())
 
     def accepted(self) -> Iterator[int]:
         """Positions of the events to count, in order; a fold may call one LATE before the next."""
@@ -89,7 +96,7 @@ class Fold(Protocol[E_contra]):
     def settled_through(self, before_ms: int) -> dict[str, int]:
         """Instants before which all figures are final, by family of metrics."""
 
-    def load(self, items: Iterator[tuple[bytes, bytes]]) -> None:
+    def load(self, items: Items) -> None:
         """Take up the items of a recovered table."""
 
     def drain(self) -> None:

@@ -9,6 +9,7 @@ the memory then. Nobody need know: a group is unpacked when one of its keys is a
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -24,6 +25,17 @@ class Drained(NamedTuple):
 
     entries: dict[bytes, bytes | None]
     round_done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Entries side by side. They come by millions: pairs would have to be made, and collected."""
+
+    keys: list[bytes]
+    values: list[bytes]
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return zip(self.keys, self.values, strict=True)
 
 
 class _Generation:
@@ -43,6 +55,12 @@ class _Generation:
         yield from self.entries.items()
         for pack in self.packs.values():
             yield from _decode(pack).items()
+
+    def of_kinds(self, kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
+        yield from [item for item in self.entries.items() if item[0][0] in kinds]
+        for group, pack in self.packs.items():
+            if group[0] in kinds:
+                yield from _decode(pack).items()
 
     def pack(self, group: bytes, keys: Iterable[bytes]) -> None:
         """Pack entries of a group, as far as they are here."""
@@ -158,6 +176,11 @@ class Table:
         """All entries; the table must not change meanwhile."""
         yield from self._old.items()
         yield from self._young.items()
+
+    def of_kinds(self, kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The entries whose keys begin with one of these bytes; they may be few among many."""
+        yield from self._old.of_kinds(kinds)
+        yield from self._young.of_kinds(kinds)
 
     @property
     def dirty(self) -> bool:

@@ -13,7 +13,7 @@ from stream.core.buckets import WIDTH_MS, Size
 from stream.core.catalogue import TICKETS
 from stream.core.cube import Cube
 from stream.core.sketch import bin_indexes
-from stream.core.tickets import INCOMPLETE, NO_FIELD, Counts, Fact, Standing
+from stream.core.ticket_facts import INCOMPLETE, NO_FIELD, NOTHING, Counts, Fact, Standing
 
 _I = TICKETS.index
 _FIELDS = tuple(
@@ -36,12 +36,16 @@ class TicketCounts:
         self._cube = cube
         self._now: tuple[list[Fact], ...] = ([], [], [])
         self._was: tuple[list[Fact], ...] = ([], [], [])
+        self._new: list[Counts] = []
         self._settled: tuple[list[Fact], ...] = ([], [], [])
         self._standing_now: list[Standing] = []
         self._standing_was: list[Standing] = []
 
     def change(self, was: Counts, now: Counts) -> None:
         """A ticket that counted something counts something else."""
+        if was is NOTHING:
+            self._new.append(now)
+            return
         if was[0] != now[0]:
             for which, (old, new) in enumerate(zip(was[0], now[0], strict=True)):
                 if old != new:
@@ -61,6 +65,10 @@ class TicketCounts:
 
     def drain(self) -> None:
         """Count what has changed and what has settled."""
+        for which, facts in enumerate(self._now):
+            facts += [fact for new, _ in self._new if (fact := new[which]) is not None]
+        self._standing_now += [standing for _, standing in self._new if standing is not None]
+        self._new = []
         for which in range(len(_FIELDS)):
             self._add_up(which, self._now[which], self._was[which])
             self._add_up(which, self._settled[which], [], settled=True)

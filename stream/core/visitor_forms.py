@@ -8,17 +8,21 @@ Nearly all visitors are plain for as long as the lateness lasts, and quiet then,
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
+from stream.core.arrivals import Positions
 from stream.core.marks import Seal, pack, unpack
-from stream.core.rows import text_of, visit_of
+from stream.core.rows import Rows, find_rows, text_of, visit_of
 from stream.core.sessions import Visit
 from stream.core.visitor import Visitor
 
 _QUIET, _PLAIN, _GENERAL = 0, 1, 2
 _HEAD = struct.Struct("<BHBB")
+"""The form, the number of marks, the sizes of the row and of the past."""
+_SIZE_AT = 3
 
 Parts = tuple[bytes, bytes, int, bytes]
 """A quiet or plain visitor: texts of the row that is true now and of the past (empty if there is
@@ -53,17 +57,19 @@ def split(raw: bytes) -> Parts | None:
     return raw[_HEAD.size : end], raw[end : end + past_size], count, raw[end + past_size :]
 
 
-def row_texts(raws: Iterable[bytes]) -> list[bytes | None]:
-    """The texts of the rows that are true now, None of general visitors."""
-    begin, size = _HEAD.size, _HEAD.size - 2  # the row's size is the last but one of the head
-    return [
-        raw[1:]
-        if (form := raw[0]) == _QUIET
-        else raw[begin : begin + raw[size]]
-        if form == _PLAIN
-        else None
-        for raw in raws
-    ]
+def rows_now(raws: Sequence[bytes]) -> tuple[Rows, Positions]:
+    """The rows that are true now, and the places of general visitors, whose rows are zeros."""
+    whole = b"".join(raws)
+    codes = np.frombuffer(whole, np.uint8)
+    sizes = np.fromiter(map(len, raws), np.int64, len(raws))
+    starts = np.cumsum(sizes) - sizes
+    forms = codes[starts]
+    plain = np.flatnonzero(forms == _PLAIN)
+    sizes = np.where(forms == _QUIET, sizes - 1, 0)
+    sizes[plain] = codes[starts[plain] + _SIZE_AT]
+    starts += 1
+    starts[plain] += _HEAD.size - 1
+    return find_rows(whole, starts, sizes), np.flatnonzero(forms == _GENERAL)
 
 
 def assemble(row: bytes, past: bytes, count: int, marks: bytes) -> bytes:

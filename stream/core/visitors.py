@@ -18,13 +18,13 @@ from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED
 from stream.core.marks import CONVERSION, PAGE_VIEW
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.reading import Events
-from stream.core.rows import is_unsettled, read_rows, rows_of
+from stream.core.rows import is_unsettled, rows_of
 from stream.core.run import LATE, TOO_LATE, Run
 from stream.core.session_counts import SessionCounts
 from stream.core.sessions import Frame, Visit
-from stream.core.table import Table
+from stream.core.table import Items, Table
 from stream.core.visitor import Visitor, absorb, current, forget, settle, take_in
-from stream.core.visitor_forms import decode, encode, row_texts
+from stream.core.visitor_forms import decode, encode, rows_now
 from stream.core.wheel import Wheel
 
 FEW = 32
@@ -104,20 +104,22 @@ class Visitors:
         """All sessions begun before it are final."""
         return {"sessions": self._counts.settled_through(before_ms)}
 
-    def load(self, items: Iterable[Item]) -> None:
+    def load(self, items: Items) -> None:
         """Take up recovered visitors."""
-        items = iter(items)
-        while part := list(islice(items, _LOADED_AT_ONCE)):
-            texts = row_texts([raw for _, raw in part])
-            rows = read_rows([text or b"" for text in texts])
-            self._counts.begin(rows[is_unsettled(rows)])
-            timers_ms: Column = rows["first_ms"] + rows["timer"]
-            for number in [number for number, text in enumerate(texts) if text is None]:
-                visitor = self._decode(*part[number])
-                assert visitor.timer_ms is not None
-                timers_ms[number] = visitor.timer_ms
-                self._counts.begin(rows_of(self._unsettled(visitor)))
-            self._wheel.add_all([key for key, _ in part], timers_ms)
+        for at in range(0, len(items.keys), _LOADED_AT_ONCE):
+            part = slice(at, at + _LOADED_AT_ONCE)
+            self._load(items.keys[part], items.values[part])
+
+    def _load(self, keys: Sequence[bytes], raws: Sequence[bytes]) -> None:
+        rows, general = rows_now(raws)
+        self._counts.begin(rows[is_unsettled(rows)])
+        timers_ms: Column = rows["first_ms"] + rows["timer"]
+        for number in general.tolist():
+            visitor = self._decode(keys[number], raws[number])
+            assert visitor.timer_ms is not None
+            timers_ms[number] = visitor.timer_ms
+            self._counts.begin(rows_of(self._unsettled(visitor)))
+        self._wheel.add_all(keys, timers_ms)
 
     def sizes(self) -> dict[str, int]:
         """Sessions that have not settled."""

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from stream.core.durations import SECOND_MS
 
 _MS_BYTES = 3
+_LONG_AGO, _FAR_OFF = -(1 << 62), 1 << 62
+AT_ONCE, FEW = 4_096, 32
+"""Keys wait until so many are put into their slots at once; for a few of them columns cost more."""
 
 
 class Wheel:
@@ -31,27 +35,47 @@ class Wheel:
         self._slots: dict[int, bytearray] = {}
         self._order: list[int] = []
         self._near: list[tuple[int, bytes]] = []
-        self._reached: int | None = None
+        self._near_ms = _LONG_AGO
+        self._keys: list[bytes] = []
+        self._dues_ms: list[int] = []
+        self._earliest_ms = _FAR_OFF
 
     def add(self, key: bytes, due_ms: int) -> None:
         """Look at a key when an instant later than `due_ms` is reached."""
-        number = due_ms // self._slot_ms
-        if self._reached is not None and number <= self._reached:
+        if due_ms < self._near_ms:
             heapq.heappush(self._near, (due_ms, key))
             return
-        slot = self._slots.get(number)
-        if slot is None:
-            slot = self._slots[number] = bytearray()
-            heapq.heappush(self._order, number)
-        slot += key
-        slot += (due_ms % self._slot_ms).to_bytes(_MS_BYTES, "big")
+        self._keys.append(key)
+        self._dues_ms.append(due_ms)
+        if due_ms < self._earliest_ms:  # noqa: PLR1730 - a call would cost as much as the rest
+            self._earliest_ms = due_ms
+        if len(self._keys) >= AT_ONCE:
+            self._sort_in()
+
+    def _sort_in(self) -> None:
+        """Put those that wait into their slots."""
+        keys, dues_ms = self._keys, self._dues_ms
+        self._keys, self._dues_ms, self._earliest_ms = [], [], _FAR_OFF
+        if len(keys) >= FEW:
+            self._add_far(keys, np.array(dues_ms, np.int64))
+            return
+        for key, due_ms in zip(keys, dues_ms, strict=True):
+            number, rest_ms = divmod(due_ms, self._slot_ms)
+            slot = self._slot(number)
+            slot += key
+            slot += rest_ms.to_bytes(_MS_BYTES, "big")
 
     def add_all(self, keys: Sequence[bytes], dues_ms: NDArray[np.int64]) -> None:
         """The same for many keys."""
-        if self._reached is not None:
-            for key, due_ms in zip(keys, dues_ms.tolist(), strict=True):
-                self.add(key, due_ms)
-            return
+        is_near = dues_ms < self._near_ms
+        if is_near.any():
+            for place in np.flatnonzero(is_near).tolist():
+                heapq.heappush(self._near, (int(dues_ms[place]), keys[place]))
+            keys, dues_ms = list(compress(keys, (~is_near).tolist())), dues_ms[~is_near]
+        if keys:
+            self._add_far(keys, dues_ms)
+
+    def _add_far(self, keys: Sequence[bytes], dues_ms: NDArray[np.int64]) -> None:
         order = np.argsort(dues_ms, kind="stable")
         numbers, rest_ms = np.divmod(dues_ms[order], self._slot_ms)
         size, entry_bytes = self._key_bytes, self._key_bytes + _MS_BYTES
@@ -64,16 +88,22 @@ class Wheel:
         for number, start, end in zip(
             distinct.tolist(), starts.tolist(), ends.tolist(), strict=True
         ):
-            slot = self._slots.get(number)
-            if slot is None:
-                slot = self._slots[number] = bytearray()
-                heapq.heappush(self._order, number)
+            slot = self._slot(number)
             slot += whole[start:end]
+
+    def _slot(self, number: int) -> bytearray:
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = bytearray()
+            heapq.heappush(self._order, number)
+        return slot
 
     def pop(self, before_ms: int) -> Iterator[bytes]:
         """Take out the keys that are due before an instant, slot by slot."""
         reached = before_ms // self._slot_ms
-        self._reached = reached if self._reached is None else max(reached, self._reached)
+        self._near_ms = max(self._near_ms, (reached + 1) * self._slot_ms)
+        if self._earliest_ms < self._near_ms:
+            self._sort_in()
         while self._order and self._order[0] <= reached:
             for due_ms, key in self._entries(heapq.heappop(self._order)):
                 if due_ms < before_ms:
@@ -85,10 +115,11 @@ class Wheel:
 
     def reach(self, before_ms: int, most: int) -> int:
         """The instant up to which `most` keys are due, or a few more; at most `before_ms`."""
+        self._sort_in()
         entry_bytes = self._key_bytes + _MS_BYTES
         due = {number for number in self._slots if number * self._slot_ms < before_ms}
-        if self._near and self._reached is not None:
-            due.add(self._reached)
+        if self._near:
+            due.add(self._near_ms // self._slot_ms - 1)
             most -= len(self._near)
         for number in sorted(due):
             most -= len(self._slots.get(number, b"")) // entry_bytes

@@ -325,6 +325,19 @@ class _App(faust.App):
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
 
+    def add_agent(self, name: str, source: Any, consume: Callable[[Any], Any]) -> None:
+        """As Faust's decorator, which goes through every module for the source of its caller."""
+        agent = cast("Any", self.conf).Agent(
+            consume,
+            name=name,
+            app=self,
+            channel=source,
+            concurrency=1,
+            on_error=self._on_agent_error,
+        )
+        self.agents[name] = agent
+        self.topics.beacon.add(agent)
+
     def _create_directories(self) -> None:
         """Nothing is kept on disk."""
 
@@ -359,7 +372,7 @@ class FaustApp:
                     self._fail(error)
 
             source = self._app.topic(topic, schema=_RawSchema(), internal=False, acks=False)
-            self._app.agent(source, name=f"stream.{topic}", concurrency=1)(consume)
+            self._app.add_agent(f"stream.{topic}", source, consume)
             return function
 
         return add

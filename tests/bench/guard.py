@@ -18,7 +18,7 @@ from stream.core.pseudonyms import Pseudonyms
 from stream.core.records import RecordBatch
 from stream.core.rules import Rules
 from stream.core.texts import Texts
-from stream.shard import slices
+from stream.slices import slices
 from tests.bench.loops.hand_written import count
 from tests.bench.traffic import Workload
 

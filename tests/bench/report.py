@@ -52,6 +52,7 @@ def page(found: Found) -> Iterator[str]:
         ("growth", _growth),
         ("latency", _latency),
         ("recovery", _recovery),
+        ("flush", _flush),
         ("scale", _scale),
         ("view", _view),
     ):
@@ -145,6 +146,22 @@ def _recovery(rows: Found, _: int) -> Iterator[str]:
             f"| {int(keys):,} | {_figure(row, 'seconds').text()} "
             f"| {_figure(row, 'peak_mib').text(0)} |"
         )
+
+
+def _flush(rows: Found, events: int) -> Iterator[str]:
+    yield (
+        f"## Flushing and folding\n\n{2 * events:,} events in one go. What a worker does shares "
+        "one event loop. *Held* is how long a piece\nof a flush, of writing to Redis or of a fold "
+        "kept it from all else; *late* is how long after it was due a\nflush began. Milliseconds, "
+        "as the worker exports them (`stream_loop_blocked_seconds`,\n`stream_flush_delay_seconds`)."
+        "\n"
+    )
+    works = {"flush": "held: flush", "project": "Redis", "fold": "fold", "delay": "late"}
+    told = [f"{name} {what}" for name in works.values() for what in ("p99", "longest")]
+    yield "| | " + " | ".join(told) + " |\n| --- |" + " ---: |" * len(told)
+    for topic, row in rows.items():
+        figures = [_figure(row, f"{w}_{what}_ms") for w in works for what in ("p99", "longest")]
+        yield f"| {topic} | " + " | ".join(figure.text(0) for figure in figures) + " |"
 
 
 def _scale(rows: Found, events: int) -> Iterator[str]:

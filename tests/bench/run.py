@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.clock import wall_clock_ms
-from tests.bench import latency, recovery, scale, throughput, view
+from tests.bench import flush, latency, recovery, scale, throughput, view
 from tests.bench.figures import Figure, repeat
 from tests.bench.machine import describe
 from tests.bench.stage import PARTITIONS, Stage
@@ -122,6 +122,19 @@ class Bench:
             say(f"{keys:>10} keys  {found[str(keys)]['seconds'].text()} s")
         return found
 
+    async def flush(self) -> Found:
+        """How long flushing and folding keep each other waiting at full speed."""
+        found = {}
+        for topic in ("clicks", "sessions", "tickets"):
+
+            async def once(topic: str = topic) -> dict[str, float]:
+                work = Workload(topic, 2 * self._events, wall_clock_ms())
+                return await flush.measure(self._stage, work)
+
+            found[topic] = await repeat(self._times, once)
+            say(f"{topic:9} " + "  ".join(f"{k} {f.text(1)}" for k, f in found[topic].items()))
+        return found
+
     async def scale(self) -> Found:
         """What many names, sessions and tickets cost in memory, and how fast answers are then."""
         found = {}
@@ -145,7 +158,7 @@ class Bench:
         return found
 
 
-CASES = ("throughput", "long", "growth", "latency", "recovery", "scale", "view")
+CASES = ("throughput", "long", "growth", "latency", "recovery", "flush", "scale", "view")
 
 
 def say(line: str) -> None:

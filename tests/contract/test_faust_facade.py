@@ -54,10 +54,6 @@ SIGNATURES = {
     "aiokafka.consumer.fetcher:PartitionRecords._consume_aborted_up_to": "(self, batch_offset)",
     "aiokafka.consumer.fetcher:PartitionRecords._contains_abort_marker": "(self, next_batch)",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.check_errors": "(self)",
-    "faust.app.base:App.agent": (
-        "(self, channel, *, name, concurrency, supervisor_strategy, sink, isolated_partitions,"
-        " use_reply_headers, **kwargs)"
-    ),
     "faust.app.base:App.create_event": "(self, key, value, headers, message)",
     "faust.app.base:App.on_rebalance_end": "(self)",
     "faust.streams:Stream.events": "(self)",
@@ -103,6 +99,10 @@ DIGESTS = {
     "faust.tables.manager:TableManager.recovery": (
         "8df097817963",
         "replaced, to make our own Recovery",
+    ),
+    "faust.app.base:App.agent": (
+        "f188265b7c8f",
+        "replaced by add_agent: without sinks, and without attaching it to a module",
     ),
     "faust.app.base:App._on_partitions_revoked": (
         "9cfc05cff3a1",

@@ -12,7 +12,7 @@ from stream.core.partition import Partition
 from stream.core.records import RecordBatch
 from stream.core.rules import Rules
 from stream.core.texts import Texts
-from stream.shard import slices
+from stream.slices import slices
 from tests.strategies import to_value
 from tests.support.play import PSEUDONYMS, cells, reasons, write
 
@@ -53,7 +53,7 @@ def play(values, *, size, few, texts, restart, drain_each):
     """The cells, the tally, drops and what is remembered after the log, in slices of a size."""
     drops, ledger = [], dict[bytes, bytes]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stream.shard.SLICE_RECORDS", size)
+        patch.setattr("stream.slices.SLICE_RECORDS", size)
         patch.setattr(event_reader, "FEW", few)
         patch.setattr(event_reader, "PAGE", 5)
         partition = Partition("clicks", RULES, Calendar(), PSEUDONYMS)
@@ -79,7 +79,7 @@ def test_a_duplicate_click_takes_its_label_set_in_where_it_stands_in_the_log(
         to_value({"event_id": i, "type": "click", "timestamp": T0, "campaign": campaign})
         for i, campaign in names
     ]
-    monkeypatch.setattr("stream.shard.SLICE_RECORDS", size)
+    monkeypatch.setattr("stream.slices.SLICE_RECORDS", size)
     monkeypatch.setattr(event_reader, "FEW", few)
     rules = replace(RULES, max_label_sets=2)
     partition = Partition("clicks", rules, Calendar(), PSEUDONYMS)
@@ -118,7 +118,7 @@ def test_a_duplicate_takes_its_label_set_in_where_it_stands_in_the_log(topic, si
     partition = Partition(topic, rules, Calendar(), PSEUDONYMS)
     whole = replace(batch_of(values, texts=False), topic=topic)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stream.shard.SLICE_RECORDS", size)
+        patch.setattr("stream.slices.SLICE_RECORDS", size)
         for part in slices(whole):
             assert reasons(partition.fold(part)) == {}
     partition.drain(0)

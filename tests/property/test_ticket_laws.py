@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core import desk
+from stream.core import desk, ticket_arrivals, ticket_facts, tickets
 from tests import strategies as worlds
 from tests.property.test_partition_laws import check
 
@@ -55,5 +55,43 @@ def test_long_stories_of_many_tickets_are_what_the_reference_says(plain, chance)
     restarts = frozenset(n for n in range(len(batches)) if chance.random() < 0.3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(desk, "MAX_DECODED", chance.choice([1, 4_096]))
+        patch.setattr(ticket_facts, "MAX_STORY", chance.choice([0, 4, 20]))
+        patch.setattr(ticket_arrivals, "MAX_KNOWN", chance.choice([1, 3, 100_000]))
         drain_each = chance.random() < 0.5
         check("tickets", plain, log, batches, drain_each=drain_each, restart_after=restarts)
+
+
+_NAMES = {0: ("(not set)", "(not set)")} | {n: ("mail", f"team {n}") for n in (1, 2, 3)}
+_OWN_KINDS = [*tickets.KINDS.values(), tickets.BY_AGENT, tickets.BY_CUSTOMER, tickets.PASSED]
+
+
+class _Labels:
+    """Label sets that are known beforehand."""
+
+    def merged(self, label, own):
+        return own or label
+
+    def names(self, label):
+        return _NAMES[label]
+
+
+_HAPPENED = st.tuples(
+    st.integers(0, 12),
+    st.sampled_from(_OWN_KINDS),
+    st.integers(0, 3),
+    st.none() | st.integers(0, 9),
+)
+
+
+@given(st.lists(_HAPPENED, min_size=1, max_size=9), st.integers(0, 12), st.booleans())
+def test_a_life_that_is_known_says_what_the_steps_say_one_by_one(happened, window_ms, is_opened):
+    ticket = tickets.Ticket(None, 0, 0, [])
+    opening = [(0, tickets.OPENED, 1, None)] if is_opened else []
+    for at_ms, kind, own, opened_ms in [*opening, *happened]:
+        tickets.take(ticket, at_ms, kind, own, opened_ms, _Labels())
+    counted = []
+    for most in (20, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ticket_facts, "MAX_STORY", most)
+            counted.append(ticket_facts.counts(ticket, window_ms))
+    assert counted[0] == counted[1]

@@ -33,6 +33,8 @@ class StreamProcess:
         path = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
         environment = {**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", _MARK: self._mark}
         environment["XDG_STATE_HOME"] = state_home()
+        if environment.pop("PYTHONDONTWRITEBYTECODE", None):  # half of a start would be compiling
+            environment["PYTHONPYCACHEPREFIX"] = bytecode_home()
         environment.update(env)
         with log.open("ab") as output:
             command = [sys.executable, "-m", "stream", *args]
@@ -123,6 +125,14 @@ class StreamProcess:
 def state_home() -> str:
     """Where the processes of this run keep the key of ids: one for all, gone with the run."""
     folder = tempfile.TemporaryDirectory(prefix="test-state-")
+    atexit.register(folder.cleanup)
+    return folder.name
+
+
+@cache
+def bytecode_home() -> str:
+    """Where they keep the bytecode of what they import if it may not lie beside the sources."""
+    folder = tempfile.TemporaryDirectory(prefix="test-bytecode-")
     atexit.register(folder.cleanup)
     return folder.name
 

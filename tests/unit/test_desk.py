@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stream.core import desk, tickets
+from stream.core import desk, ticket_facts, ticket_settling, tickets
 from stream.core.buckets import Calendar, Size
 from stream.core.catalogue import NOT_SET
 from stream.core.partition import Partition
@@ -342,18 +342,18 @@ def test_at_the_watermark_a_contact_may_still_become_an_answer():
     assert sum(cell.get("answered", 0) for cell in answered) == 1
 
 
-@pytest.mark.parametrize("which", [tickets.RESPONSE, tickets.FIRST, tickets.LATEST])
+@pytest.mark.parametrize("which", [ticket_facts.RESPONSE, ticket_facts.FIRST, ticket_facts.LATEST])
 def test_a_fact_settles_when_the_watermark_has_passed_it_and_not_at_it(which):
     facts: Any = tuple((T0, 0, 5, -1) if n == which else None for n in range(3))
-    due_ms = T0 if which == tickets.RESPONSE else T0 + WINDOW
+    due_ms = T0 if which == ticket_facts.RESPONSE else T0 + WINDOW
     told: list[tickets.Step] = [
         (T0 - 5, tickets.OPENED, 0, 1, None),
         (T0, tickets.RESOLVED, 0, 0, None),
     ]
     ticket = tickets.Ticket(None, T0, T0, told)
-    assert tickets.settle(ticket, facts, due_ms, WINDOW) == facts
+    assert ticket_settling.settle(ticket, facts, due_ms, WINDOW) == facts
     assert ticket.done == 0
-    assert tickets.settle(ticket, facts, due_ms + 1, WINDOW) == (None, None, None)
+    assert ticket_settling.settle(ticket, facts, due_ms + 1, WINDOW) == (None, None, None)
     assert ticket.done == 1 << which
 
 

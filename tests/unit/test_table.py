@@ -143,6 +143,7 @@ def test_everything_written_since_a_round_began_is_enough_to_rebuild(steps, load
             apply(whole, drained)
             apply(since, drained)
             assert whole == truth == dict(table.items())
+            assert dict(table.of_kinds(b"cb")) == {k: v for k, v in truth.items() if k != b"a"}
             assert len(table) == len(truth)
             if drained.round_done:
                 assert since == truth

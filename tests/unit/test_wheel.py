@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core import wheel as wheels
 from stream.core.wheel import Wheel
 
 
@@ -115,8 +116,16 @@ _STEPS = st.lists(
 )
 
 
+@pytest.mark.parametrize(("at_once", "few"), [(4_096, 32), (1, 0), (3, 0), (3, 2)])
 @given(_STEPS, st.sampled_from([1, 1_000, 3_600_000]))
-def test_whatever_is_added_comes_once_it_is_due_and_not_before(steps, slot_ms):
+def test_whatever_is_added_comes_once_it_is_due_and_not_before(at_once, few, steps, slot_ms):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wheels, "AT_ONCE", at_once)
+        patch.setattr(wheels, "FEW", few)
+        _play(steps, slot_ms)
+
+
+def _play(steps, slot_ms):
     clock, now_ms, waiting = Clockwork(slot_ms), 0, dict[bytes, int]()
     for key, ms, is_pop in steps:
         if is_pop:
@@ -146,3 +155,17 @@ def test_many_keys_at_once_come_as_if_each_had_been_added(reached_ms, dues_ms):
     at_once.add_all(keys, np.array(dues_ms, np.int64))
     for before_ms in (0, 2_000, 2_500, 9_999, 30_000, 60_000):
         assert sorted(at_once.pop(before_ms)) == sorted(one_by_one.pop(before_ms))
+
+
+def test_keys_that_waited_come_in_order_with_those_of_the_slot_that_was_reached(monkeypatch):
+    for few in (0, 32):
+        monkeypatch.setattr(wheels, "FEW", few)
+        wheel = Wheel(key_bytes=1)
+        for key, due_ms in ((b"d", 2_900), (b"b", 2_600), (b"e", 9_000)):
+            wheel.add(key, due_ms)
+        assert list(wheel.pop(2_500)) == []
+        wheel.add(b"a", 2_550)
+        wheel.add(b"c", 2_700)
+        assert wheel.reach(10_000, 4) == 3_000
+        assert list(wheel.pop(9_000)) == [b"a", b"b", b"c", b"d"]
+        assert list(wheel.pop(9_001)) == [b"e"]

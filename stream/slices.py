@@ -1,0 +1,50 @@
+"""Slices: a batch cut into parts that are folded at once, so that others may run in between.
+
+Pure: what a slice took is told. How a log is cut changes nothing of what it comes to.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from stream.core.records import RecordBatch
+
+SLICE_RECORDS = 4_000
+FEWEST_RECORDS = 500
+"""Numpy's calls have a price of their own: smaller slices would gain no time."""
+SLICE_S = 0.03
+"""What waits for the event loop should not wait longer for a fold."""
+
+
+class SliceSize:
+    """How many records to fold at once: as many as were lately folded in `SLICE_S`, if that few."""
+
+    def __init__(self) -> None:
+        self.records = 2 * FEWEST_RECORDS
+
+    def took(self, records: int, seconds: float) -> None:
+        """Learn from a slice, more slowly for better than for worse; small ones say nothing."""
+        if records >= FEWEST_RECORDS:
+            fitting = min(int(records * SLICE_S / seconds), SLICE_RECORDS)
+            self.records = max(min(fitting, (self.records + fitting) // 2), FEWEST_RECORDS)
+
+
+def slices(
+    batch: RecordBatch, size: Callable[[], int] = lambda: SLICE_RECORDS
+) -> Iterator[RecordBatch]:
+    """Cut a batch into parts of at most so many records; `size` is asked for each."""
+    at, total = 0, len(batch.values)
+    if total <= size():
+        yield batch
+        return
+    while at < total:
+        to = min(at + size(), total)
+        yield replace(
+            batch,
+            start=batch.start if at == 0 else batch.offsets[at],
+            next=batch.next if to == total else batch.offsets[to],
+            offsets=batch.offsets[at:to],
+            values=batch.values[at:to],
+            keys=batch.keys[at:to],
+            timestamps=batch.timestamps[at:to],
+        )
+        at = to
