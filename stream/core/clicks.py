@@ -1,12 +1,9 @@
 """The fold of `clicks`: impressions and clicks, counted at once; nothing is kept of a visitor."""
 
-from typing import Any, cast
-
 import numpy as np
 
 from stream.core.catalogue import CLICKS
 from stream.core.cube import Cube
-from stream.core.reading import Events
 from stream.core.run import TOO_LATE, Run
 from stream.core.table import Items
 
@@ -20,9 +17,9 @@ class Clicks:
     def __init__(self, cube: Cube) -> None:
         self._cube = cube
 
-    def fold(self, run: Run[Any]) -> None:
+    def fold(self, run: Run) -> None:
         """Count a run: all of it at once."""
-        events, cube = cast("Events", run.events), self._cube
+        events, cube = run.events, self._cube
         events.labels(cube, np.flatnonzero(run.verdicts != TOO_LATE))  # admitted along the log
         counted = run.counted()
         labels, slots = events.labels(cube, counted), run.at_ms[counted] // _SLOT_MS

@@ -9,7 +9,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,7 +31,6 @@ from stream.core.run import LATE, TOO_LATE, Fold, Run
 from stream.core.sessions import Frame
 from stream.core.table import Drained, Items, Table
 from stream.core.texts import Texts
-from stream.core.ticket_reader import TicketReader
 from stream.core.visitors import Visitors
 
 FORMAT = 2
@@ -70,7 +68,7 @@ class Partition:
         self._source = SOURCES[topic]
         self._calendar = calendar
         self._pseudonyms = pseudonyms
-        self._reader: Any = TicketReader() if topic == "tickets" else EventReader(topic)
+        self._reader = EventReader(topic)
         self._owner = _OWNERS.get(topic)
         self.guard = Guard()
         self.dedupe = Dedupe(rules.dedupe_horizon_ms, rules.dedupe_max_ids)
@@ -78,7 +76,7 @@ class Partition:
         self._fold = self._make_fold(topic, calendar)
         self._moved = False
 
-    def _make_fold(self, topic: str, calendar: Calendar) -> Fold[Any]:
+    def _make_fold(self, topic: str, calendar: Calendar) -> Fold:
         if topic == "clicks":
             return Clicks(self.cube)
         if topic == "sessions":
@@ -263,7 +261,7 @@ class Partition:
             day_end_ms = self._calendar.day(int(own_times[i]))[1]
             if expired(day_end_ms, Size.D1, int(own_clocks[i])):
                 verdicts[i] = TOO_LATE
-        run: Run[Any] = Run(
+        run = Run(
             events,
             own_times,
             own_clocks,
@@ -279,7 +277,7 @@ class Partition:
         self._tell(records, chosen, run, folded)
         self._trace(records.offsets[chosen], run)
 
-    def _trace(self, offsets: Times, run: Run[Any]) -> None:
+    def _trace(self, offsets: Times, run: Run) -> None:
         """Keep what explains a figure: where its records lie, and what was left out of it."""
         verdicts, slots = run.verdicts, run.at_ms // _SLOT_MS
         counted = (verdicts == FRESH) | (verdicts == UNCHECKED)
@@ -291,7 +289,7 @@ class Partition:
                 self.cube.tally(slots[left_out], labels, self._source.index[name])
 
     def _tell(
-        self, records: "_Records", chosen: Positions | slice, run: Run[Any], folded: Folded
+        self, records: "_Records", chosen: Positions | slice, run: Run, folded: Folded
     ) -> None:
         verdicts = run.verdicts
         for code, n in enumerate(np.bincount(verdicts).tolist()):

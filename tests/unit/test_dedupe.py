@@ -21,7 +21,7 @@ def judge(dedupe, events):
     times = np.array([event[1] for event in events], np.int64)
     clocks = np.array([event[2] for event in events], np.int64)
     judged = dedupe.judge(hashes, times, clocks)
-    run: Run[object] = Run(
+    run = Run(
         events,
         times,
         clocks,
