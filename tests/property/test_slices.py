@@ -1,6 +1,7 @@
-"""However a log of clicks is sliced, drained or recovered, the state is the same: in bulk too."""
+"""However a log is sliced, drained or recovered, the state is the same: in bulk too."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,8 +22,20 @@ RULES = Rules(dedupe_max_ids=64, dedupe_horizon_ms=600_000, max_label_sets=6)
 BAD = [b"{", None, b"\xff", b'{"event_id":"a","type":"no","timestamp":1}']
 
 
+KINDS = {
+    "clicks": ["click", "impression"],
+    "sessions": ["page_view", "page_view", "action", "conversion", "ping", "end"],
+    "tickets": ["opened", "contact", "contact", "resolved", "reopened", "closed"],
+}
+EXTRAS: dict[str, dict[str, list[Any]]] = {
+    "clicks": {"cost": ["0.5", "1000000000000", 2]},
+    "sessions": {"session_id": ["s", "t"], "value": ["0.5", 2], "page": ["/", "/a"]},
+    "tickets": {"by": ["agent", "customer"], "opened_at": [T0 - 60_000, T0 - 1], "team": ["x"]},
+}
+
+
 @st.composite
-def logs(draw):
+def logs(draw, topic):
     """Values in offset order: few forms, few ids, more label sets than are admitted."""
     values = []
     for number in range(draw(st.integers(1, 60))):
@@ -31,42 +44,48 @@ def logs(draw):
             continue
         event = {
             "event_id": f"e{draw(st.integers(0, 80)):02}",
-            "type": draw(st.sampled_from(["click", "impression"])),
+            "type": draw(st.sampled_from(KINDS[topic])),
             "timestamp": T0
             + number * 1_000
             - draw(st.sampled_from([0, 0, 5_000, 700_000, 10**12])),
-            "campaign": draw(st.sampled_from("abcdefgh")),
+            "channel" if topic == "tickets" else "campaign": draw(st.sampled_from("abcdefgh")),
+            "ticket_id" if topic == "tickets" else "visitor_id": draw(st.sampled_from("uvwxyz")),
         }
-        if draw(st.booleans()):
-            event["cost"] = draw(st.sampled_from(["0.5", "1000000000000", 2]))
+        for name, choices in EXTRAS[topic].items():
+            if draw(st.booleans()):
+                event[name] = draw(st.sampled_from(choices))
         values.append(to_value(event))
     return values
 
 
-def batch_of(values, texts):
+def batch_of(values, texts, topic="clicks"):
     stamps = [T0 + number * 1_000 for number in range(len(values))]
     held = Texts.of(values) if texts else values
-    return RecordBatch("clicks", 0, 0, len(values), range(len(values)), held, [], stamps)
+    keys = [b"v"] * len(values)
+    return RecordBatch(topic, 0, 0, len(values), range(len(values)), held, keys, stamps)
 
 
-def play(values, *, size, few, texts, restart, drain_each):
+def play(topic, values, *, size, few, texts, restart, drain_each):
     """The cells, the tally, drops and what is remembered after the log, in slices of a size."""
-    drops, ledger = [], dict[bytes, bytes]()
+    drops, miskeyed, ledger = [], 0, dict[bytes, bytes]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream.slices.SLICE_RECORDS", size)
         patch.setattr(event_reader, "FEW", few)
         patch.setattr(event_reader, "PAGE", 5)
-        partition = Partition("clicks", RULES, Calendar(), PSEUDONYMS)
-        for number, part in enumerate(slices(batch_of(values, texts))):
-            drops += partition.fold(part).drops
+        partition = Partition(topic, RULES, Calendar(), PSEUDONYMS)
+        for number, part in enumerate(slices(batch_of(values, texts, topic))):
+            folded = partition.fold(part)
+            drops += folded.drops
+            miskeyed += folded.miskeyed
             if drain_each or number in restart:
                 write(partition, ledger, 3)
             if number in restart:
-                partition = Partition("clicks", RULES, Calendar(), PSEUDONYMS)
+                partition = Partition(topic, RULES, Calendar(), PSEUDONYMS)
                 partition.load(dict(ledger))
         write(partition, ledger, 0)
     state = partition.dedupe.state()
-    return cells(partition, "clicks"), dict(partition.tally), drops, partition.clock_ms, state
+    told = dict(partition.tally), drops, miskeyed, partition.clock_ms
+    return cells(partition, topic), told, state
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -88,8 +107,9 @@ def test_a_duplicate_click_takes_its_label_set_in_where_it_stands_in_the_log(
     assert {labels[0] for labels in partition.cube._labels} == {"x", "y", "(other)"}
 
 
+@pytest.mark.parametrize("topic", list(KINDS))
 @given(
-    values=logs(),
+    data=st.data(),
     size=st.integers(1, 70),
     few=st.sampled_from([1, 1_000]),
     texts=st.booleans(),
@@ -97,11 +117,12 @@ def test_a_duplicate_click_takes_its_label_set_in_where_it_stands_in_the_log(
     drain_each=st.booleans(),
 )
 def test_any_slices_any_reading_and_any_restart_give_the_same_state(
-    values, size, few, texts, restart, drain_each
+    topic, data, size, few, texts, restart, drain_each
 ):
-    whole = play(values, size=1_000, few=1_000, texts=False, restart=(), drain_each=False)
-    other = play(values, size=size, few=few, texts=texts, restart=restart, drain_each=drain_each)
-    assert other == whole
+    values = data.draw(logs(topic))
+    whole = play(topic, values, size=1_000, few=1_000, texts=False, restart=(), drain_each=False)
+    others = {"size": size, "few": few, "texts": texts, "restart": restart}
+    assert play(topic, values, **others, drain_each=drain_each) == whole
 
 
 @pytest.mark.parametrize("topic", ["sessions", "tickets"])
