@@ -1,15 +1,15 @@
 """The events of a run: each by itself as a mark, or all of them as columns of numbers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.events import SessionEvent, micros
-from stream.core.marks import CONVERSION, KINDS, SHORT_BYTES, Mark, Seal, pack, pack_plain
+from stream.core.distinct import Distinct, distinct
+from stream.core.marks import CONVERSION, SHORT_BYTES, Mark, Seal, pack, pack_plain
 from stream.core.pseudonyms import Pseudonyms
+from stream.core.reading import Events
 
 Column = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -45,7 +45,7 @@ class Arrivals:
 
     def __init__(
         self,
-        events: Sequence[SessionEvent],
+        events: Events,
         at_ms: Column,
         watermark_ms: Column,
         label: Column,
@@ -54,57 +54,55 @@ class Arrivals:
         self.at_ms = at_ms
         self.watermark_ms = watermark_ms
         self.label = label
-        self._events = events
+        self.kind: Column = events.kinds
+        self._micros = events.micros
+        self._event_ids = events.ids["event_id"]
+        self._visitor_ids, self._session_ids = events.ids["visitor_id"], events.ids["session_id"]
         self._pseudonyms = pseudonyms
 
     def key(self, place: int) -> bytes:
         """The key of an event's visitor in the table: `i` and the pseudonym."""
-        return _ITEM + self._pseudonyms.of(self._events[place].visitor_id)
+        return self._keys([self._visitor_ids.text(place)])[0]
 
     def mark(self, place: int) -> Mark:
         """An event by itself."""
-        event = self._events[place]
+        kind = int(self.kind[place])
         return Mark(
             int(self.at_ms[place]),
-            KINDS[event.type],
-            event.event_id,
-            self._session(event.session_id),
+            kind,
+            self._event_ids.text(place).decode(),
+            self._sessions([self._session_ids.text(place)])[0],
             int(self.label[place]),
-            micros(event.value) if event.type == "conversion" else 0,
+            int(self._micros[place]) if kind == CONVERSION else 0,
         )
-
-    @cached_property
-    def kind(self) -> Column:
-        """What happened."""
-        return np.array([KINDS[event.type] for event in self._events], np.int64)
 
     @cached_property
     def keys(self) -> list[bytes]:
         """The keys of all visitors, by their number."""
-        return [_ITEM + self._pseudonyms.of(visitor_id) for visitor_id in self._numbers]
+        return self._keys(self._visitor_ids.take(self._visitors.firsts).texts())
 
     @cached_property
     def who(self) -> Positions:
         """Number of each event's visitor."""
-        numbers = self._numbers
-        return np.array([numbers[visitor_id] for visitor_id in self._visitor_ids], np.intp)
+        return self._visitors.numbers
 
     @cached_property
     def columns(self) -> Columns:
         """All events as numbers."""
-        session_ids = [event.session_id for event in self._events]
-        numbers = {session_id: self._session(session_id) for session_id in set(session_ids)}
-        session = [numbers[session_id] for session_id in session_ids]
-        value_micros = np.zeros(len(self._events), np.int64)
-        for place in np.flatnonzero(self.kind == CONVERSION).tolist():
-            value_micros[place] = micros(self._events[place].value)
-        return Columns(self.at_ms, self.kind, np.array(session, np.int64), self.label, value_micros)
+        session = np.zeros(len(self.kind), np.int64)
+        named = np.flatnonzero(self._session_ids.sizes)
+        if len(named):
+            session_ids = self._session_ids.take(named)
+            firsts, numbers = distinct(session_ids.words)
+            held = np.array(self._sessions(session_ids.take(firsts).texts()), np.int64)
+            session[named] = held[numbers]
+        value_micros = np.where(self.kind == CONVERSION, self._micros, 0)
+        return Columns(self.at_ms, self.kind, session, self.label, value_micros)
 
     @cached_property
     def records(self) -> tuple[list[bytes], Flags]:
         """See `pack_plain`."""
-        event_ids = [event.event_id for event in self._events]
-        return pack_plain(event_ids, self.at_ms, self.kind, self._masks)
+        return pack_plain(self._event_ids, self.at_ms, self.kind, self._masks)
 
     def record(self, place: int, label: int, session: int) -> bytes:
         """The record of an event by itself, for a visitor who has this label and session."""
@@ -112,26 +110,28 @@ class Arrivals:
         return pack([self.mark(place)], label, session, seal)
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        distinct = dict.fromkeys(self._visitor_ids)
-        return {visitor_id: number for number, visitor_id in enumerate(distinct)}
-
-    @cached_property
-    def _visitor_ids(self) -> list[str]:
-        return [event.visitor_id for event in self._events]
+    def _visitors(self) -> Distinct:
+        return distinct(self._visitor_ids.words)
 
     def _masks(self) -> bytes:
         """What seals the event ids that are short."""
-        keys, times = self.keys, self.at_ms.astype(">i8").tobytes()
-        places = [keys[who] + times[n * 8 : n * 8 + 8] for n, who in enumerate(self.who.tolist())]
-        return self._pseudonyms.masks(places, SHORT_BYTES)
+        places = np.empty(len(self.who), [("key", f"V{len(self.keys[0])}"), ("at_ms", ">i8")])
+        places["key"] = np.frombuffer(b"".join(self.keys), places.dtype["key"])[self.who]
+        places["at_ms"] = self.at_ms
+        return self._pseudonyms.masks(places.view(f"V{places.itemsize}").tolist(), SHORT_BYTES)
 
-    def _session(self, session_id: str | None) -> int:
-        """What stands for a session id; 0 for none."""
-        if session_id is None:
-            return 0
-        pseudonym = self._pseudonyms.of(session_id)
-        return int.from_bytes(pseudonym[:_SESSION_BYTES], "little", signed=True) or 1
+    def _keys(self, visitor_ids: list[bytes]) -> list[bytes]:
+        return [_ITEM + pseudonym for pseudonym in self._pseudonyms.of_all(visitor_ids)]
+
+    def _sessions(self, session_ids: list[bytes]) -> list[int]:
+        """What stands for session ids; 0 for none."""
+        pseudonyms = self._pseudonyms.of_all(session_ids)
+        return [
+            (int.from_bytes(pseudonym[:_SESSION_BYTES], "little", signed=True) or 1)
+            if session_id
+            else 0
+            for session_id, pseudonym in zip(session_ids, pseudonyms, strict=True)
+        ]
 
 
 def sealing(pseudonyms: Pseudonyms, key: bytes) -> Seal:

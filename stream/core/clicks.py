@@ -1,11 +1,8 @@
 """The fold of `clicks`: impressions and clicks, counted at once; nothing is kept of a visitor."""
 
-from typing import Any, cast
-
 import numpy as np
 
 from stream.core.catalogue import CLICKS
-from stream.core.click_reader import ClickRows
 from stream.core.cube import Cube
 from stream.core.run import TOO_LATE, Run
 from stream.core.table import Items
@@ -20,14 +17,14 @@ class Clicks:
     def __init__(self, cube: Cube) -> None:
         self._cube = cube
 
-    def fold(self, run: Run[Any]) -> None:
+    def fold(self, run: Run) -> None:
         """Count a run: all of it at once."""
-        rows, cube = cast("ClickRows", run.events), self._cube
-        rows.labels(cube, np.flatnonzero(run.verdicts != TOO_LATE))  # admitted along the log
+        events, cube = run.events, self._cube
+        events.labels(cube, np.flatnonzero(run.verdicts != TOO_LATE))  # admitted along the log
         counted = run.counted()
-        labels, slots = rows.labels(cube, counted), run.at_ms[counted] // _SLOT_MS
-        cube.tally(slots, labels, rows.kinds[counted], total=True)
-        costs = rows.costs[counted]
+        labels, slots = events.labels(cube, counted), run.at_ms[counted] // _SLOT_MS
+        cube.tally(slots, labels, events.kinds[counted], total=True)
+        costs = events.micros[counted]
         if costs.any():
             cube.tally(slots, labels, _COST, costs, total=True)
 

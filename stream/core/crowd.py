@@ -158,7 +158,7 @@ class Crowd:
 
     def _append(self, events: Arrivals, places: Positions, columns: Columns, rows: Rows) -> None:
         """Add the records of events to the marks; `rows` are those of their visitors."""
-        records, is_rare_id = events.records
+        (records, is_rare_id), marks = events.records, self._marks
         is_rare = (
             is_rare_id[places]
             | (columns.label != rows["label"])
@@ -168,4 +168,4 @@ class Crowd:
         for place, row in zip(places[is_rare].tolist(), rows[is_rare], strict=True):
             records[place] = events.record(place, int(row["label"]), int(row["session"]))
         for number, place in zip(events.who[places].tolist(), places.tolist(), strict=True):
-            self._marks[number] += records[place]
+            marks[number] += records[place]

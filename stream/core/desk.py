@@ -5,7 +5,6 @@ become, however many of their events came meanwhile; what settles before is coun
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import compress
 
 import msgspec
 import numpy as np
@@ -16,7 +15,7 @@ from stream.core.catalogue import TICKET_TYPES, TICKETS
 from stream.core.cube import Cube
 from stream.core.dedupe import FRESH, UNCHECKED
 from stream.core.durations import HOUR_MS
-from stream.core.events import TicketEvent
+from stream.core.names import NO_LABEL
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.rules import Rules
 from stream.core.run import LATE, Run
@@ -54,7 +53,7 @@ _decode = msgspec.msgpack.Decoder(Ticket).decode
 _decode_timer = msgspec.msgpack.Decoder(Timer).decode
 _TOTALS = np.array([TICKETS.index[f"{name}_total"] for name in TICKET_TYPES])
 
-_Row = tuple[int, str, int, int, int | None, int | None]
+_Row = tuple[int, bytes, int, int, int, int | None]
 """Place, ticket, instant, kind, label set, `opened_at`."""
 
 
@@ -93,22 +92,21 @@ class Desk:
         self._ages = Wheel(self._old_of, slot_ms=HOUR_MS)
         self._kept = 0
         self._cases: dict[bytes, Case] = {}
-        self._by_id: dict[str, Case] = {}
+        self._by_id: dict[bytes, Case] = {}
         self._touched: list[Case] = []
 
-    def fold(self, run: Run[TicketEvent]) -> None:
+    def fold(self, run: Run) -> None:
         """Count a run. An event is late only if its ticket is no longer kept."""
-        arrivals = Arrivals.of(run.events, self._labels)
+        arrivals = Arrivals(run.events, self._cube)
         self._play(run, arrivals)
-        self._count_totals(run, arrivals)
+        self._count_totals(run)
         if len(self._touched) > MAX_DECODED:
             self.drain()
         self._make_room()
 
-    def _play(self, run: Run[TicketEvent], arrivals: Arrivals) -> None:
+    def _play(self, run: Run, arrivals: Arrivals) -> None:
         """Add the events of a run to their tickets."""
-        find, most, owns = self._by_id.get, tickets.MAX_STEPS, arrivals.owns
-        waits_ms = self._waits_ms
+        find, most, waits_ms = self._by_id.get, tickets.MAX_STEPS, self._waits_ms
         watermarks_ms: list[int] = (run.clocks_ms - run.lateness_ms).tolist()
         until_ms = watermarks_ms[-1]
         for place, ticket_id, at_ms, kind, own, opened_at_ms in _accepted(run, arrivals):
@@ -130,17 +128,14 @@ class Desk:
             if case is None:
                 run.verdicts[place] = LATE
                 continue
-            known = own  # labels are admitted along the log
-            if known is None:
-                known = owns[place] = self._labels[arrivals.names[place]]
+            known = arrivals.admit(place) if own == NO_LABEL else own  # along the log
             self._take(case, at_ms, kind, known, opened_at_ms, watermarks_ms[place])
 
-    def _count_totals(self, run: Run[TicketEvent], arrivals: Arrivals) -> None:
+    def _count_totals(self, run: Run) -> None:
         """Count what happened, by what each event names by itself; it is never taken back."""
-        counts = (run.verdicts == FRESH) | (run.verdicts == UNCHECKED)
-        owns = np.array(list(compress(arrivals.owns, counts.tolist())), np.int64)
-        kinds = np.array(arrivals.kinds, np.int64)[counts]
-        self._cube.total(owns, _TOTALS[kinds >> RANK_BITS])
+        counted = np.flatnonzero((run.verdicts == FRESH) | (run.verdicts == UNCHECKED))
+        labels = run.events.labels(self._cube, counted)
+        self._cube.total(labels, _TOTALS[run.events.kinds[counted] >> RANK_BITS])
 
     def settle(self, before_ms: int, watermark_ms: int) -> None:
         """Settle all facts that are due before an instant; forget tickets that are silent."""
@@ -207,7 +202,7 @@ class Desk:
 
     # --- one event ---
 
-    def _case(self, ticket_id: str, at_ms: int, watermark_ms: int) -> Case | None:
+    def _case(self, ticket_id: bytes, at_ms: int, watermark_ms: int) -> Case | None:
         """The ticket of an event as of the watermark: what has settled, it cannot change.
 
         None if the event is late: its ticket is, or would be, no longer kept.
@@ -384,7 +379,7 @@ class Desk:
             case.counted = now
 
 
-def _accepted(run: Run[TicketEvent], arrivals: Arrivals) -> Iterator[_Row]:
+def _accepted(run: Run, arrivals: Arrivals) -> Iterator[_Row]:
     """The events to count, in order; one may be called LATE before the next is asked for."""
     columns = arrivals.ids, run.times, arrivals.kinds, arrivals.owns, arrivals.opened_ms
     rows = zip(range(len(arrivals.ids)), *columns, strict=True)

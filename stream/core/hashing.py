@@ -10,12 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Hashes = NDArray[np.uint64]
-Words = NDArray[np.uint64]
-"""Texts as rows of 8-byte words, little-endian, filled up with zero bytes."""
-Sizes = NDArray[np.int64]
+from stream.core.columns import WORD, Sizes, Words, column_of
 
-_WORD = 8
+Hashes = NDArray[np.uint64]
+
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _ODD = [np.uint64((0x9E3779B97F4A7C15 * (2 * n + 1)) % (1 << 64)) for n in range(256)]
@@ -24,15 +22,7 @@ _HALF, _LESS = np.uint64(32), np.uint64(29)
 
 def hash_texts(texts: Sequence[str]) -> Hashes:
     """The hash of each text, by its UTF-8 bytes."""
-    if not texts:
-        return np.empty(0, np.uint64)
-    joined = "".join(texts)
-    encoded = texts if joined.isascii() else [text.encode() for text in texts]
-    sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    width = -(-max(int(sizes.max()), 1) // _WORD) * _WORD
-    rows = np.zeros((len(encoded), width), np.uint8)
-    rows[np.arange(width) < sizes[:, np.newaxis]] = np.frombuffer(joined.encode(), np.uint8)
-    return hash_words(rows.view("<u8"), sizes)
+    return hash_words(*column_of(texts))
 
 
 def hash_words(words: Words, sizes: Sizes) -> Hashes:
@@ -44,12 +34,12 @@ def hash_words(words: Words, sizes: Sizes) -> Hashes:
     shortest = int(sizes.min()) if len(sizes) else 0
     spare = np.empty_like(state)
     for number, column in enumerate(np.ascontiguousarray(words.T)):
-        before = state if shortest > number * _WORD else state.copy()
+        before = state if shortest > number * WORD else state.copy()
         state ^= column
         state *= _STEP
         _fold(state, _HALF, spare)
         if before is not state:
-            np.copyto(state, before, where=sizes <= number * _WORD)
+            np.copyto(state, before, where=sizes <= number * WORD)
     for factor in _MIX:
         _fold(state, _LESS, spare)
         state *= factor

@@ -5,13 +5,15 @@ Knows nothing of the calendar: each second that is written somewhere is parsed o
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
+from stream.core.columns import WORD, Column, Words
 from stream.core.events import parse_timestamp
-from stream.core.hashing import Words
-from stream.core.memo import UNKNOWN, Answers, Memo
-from stream.core.shapes import Bytes, Column, Hole, window
+from stream.core.memo import FEWER, UNKNOWN, Answers, Memo
+from stream.core.shapes import Hole, window
+from stream.core.texts import Bytes
 
 _MILLISECONDS = re.compile(rb"[1-9]\d{12}")
 """From 2001 to 2286; other years have fewer digits, or more."""
@@ -22,38 +24,46 @@ _THOUSANDTHS = np.array([100, 10, 1])
 
 
 class Instants:
-    """Reads timestamps that are written like a given one. Without any holes it cannot."""
+    """Reads the timestamps of a field that are written like a given one.
 
-    def __init__(self, text: bytes, *, quoted: bool) -> None:
+    Without any holes it cannot.
+    """
+
+    def __init__(self, name: str, text: bytes, *, quoted: bool) -> None:
+        self._whole, self._fraction = f"{name} whole", f"{name} fraction"
+        self._zone: str | None = None
         self.holes: Sequence[tuple[int, Hole]] = ()
         if not quoted and _MILLISECONDS.fullmatch(text):
-            self.holes = [(0, Hole("millisecond", window(len(text)), size=len(text)))]
+            self.holes = [(0, Hole(self._whole, window(len(text)), size=len(text)))]
         elif quoted and (found := _TEXT.fullmatch(text)):
-            self.holes = [(0, Hole("second", window(_SECOND), size=_SECOND))]
+            self.holes = [(0, Hole(self._whole, window(_SECOND), size=_SECOND))]
             if found[1]:
                 digits = len(found[1])
-                self.holes += [(_SECOND + 1, Hole("fraction", window(digits), size=digits))]
+                self.holes += [(_SECOND + 1, Hole(self._fraction, window(digits), size=digits))]
             self._zone = found[2].decode()
-            self._seconds = Memo(window(_SECOND) // 8, self._parse)
 
     def read(self, columns: dict[str, Column]) -> Answers:
         """Epoch milliseconds of each record, UNKNOWN where there is none to be read."""
-        if "millisecond" in columns:
-            digits = _digits(*columns["millisecond"])
+        if self._zone is None:
+            digits = _digits(*columns[self._whole])
             at_ms = (digits @ _POWERS).astype(np.int64)
             at_ms[digits[:, 0] == 0] = UNKNOWN
             return _without_others(at_ms, digits)
-        at_ms = self._seconds.of(columns["second"].words)
-        if "fraction" in columns:
-            digits = _digits(*columns["fraction"])
+        at_ms = self._memo.of(columns[self._whole].words)
+        if self._fraction in columns:
+            digits = _digits(*columns[self._fraction])
             cut = digits[:, :3].astype(np.int64)
             at_ms += cut @ _THOUSANDTHS[: cut.shape[1]]
             return _without_others(at_ms, digits)
         return at_ms
 
+    @cached_property
+    def _memo(self) -> Memo:
+        return Memo(window(_SECOND) // WORD, self._parse, FEWER)
+
     def _parse(self, row: bytes) -> int:
         try:
-            return parse_timestamp(row[:_SECOND].decode() + self._zone)
+            return parse_timestamp(row[:_SECOND].decode() + (self._zone or ""))
         except ValueError:
             return UNKNOWN
 

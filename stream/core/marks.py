@@ -5,11 +5,13 @@ order of what happened at one instant; in records they are sealed.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from stream.core.columns import Column
 
 PAGE_VIEW, ACTION, CONVERSION, PING, END = range(5)
 """Types of session events; the first three are interactions."""
@@ -80,33 +82,35 @@ def _pack(mark: Mark, label: int, session: int, seal: Seal) -> bytes:
 
 
 def pack_plain(
-    event_ids: Sequence[str],
+    event_ids: Column,
     at_ms: NDArray[np.int64],
     kinds: NDArray[np.int64],
     masks: Callable[[], bytes],
 ) -> tuple[list[bytes], NDArray[np.bool_]]:
     """Records of many events one by one, as if they had nothing rare.
 
-    The flags are set where an event id is not short or not like the others: such a record is of no
+    The flags are set where an event id is not short or not like most others: such a record is of no
     use. `masks` has 16 bytes for each event, which seal it.
     """
-    records = np.zeros(len(event_ids), _PLAINS)
-    text, sizes = "".join(event_ids), set(map(len, event_ids))
-    if not text.isascii() or sizes not in ({_HEX_LENGTH}, {_DASHED_LENGTH}):
-        return [b""] * len(event_ids), np.ones(len(event_ids), np.bool_)
-    records["at_ms"], records["head"] = at_ms, kinds
-    digits = _DIGIT_OF[np.frombuffer(text.encode(), np.uint8)].reshape(len(event_ids), -1)
-    is_rare = np.zeros(len(event_ids), np.bool_)
-    if sizes == {_DASHED_LENGTH}:
-        records["head"] |= _DASHED
+    words, sizes = event_ids
+    dashed = np.count_nonzero(sizes == _DASHED_LENGTH) > np.count_nonzero(sizes == _HEX_LENGTH)
+    length = _DASHED_LENGTH if dashed else _HEX_LENGTH
+    is_rare = sizes != length
+    if is_rare.all():
+        return [b""] * len(sizes), is_rare
+    records = np.empty(len(sizes), _PLAINS)
+    records["at_ms"], records["head"] = at_ms, kinds | _DASHED if dashed else kinds
+    digits = _DIGIT_OF[words.view(np.uint8).reshape(len(sizes), -1)[:, :length]]
+    if dashed:
         is_rare |= (digits[:, _DASHES] != _DASH).any(axis=1)
         digits = digits[:, _DIGITS]
-    is_rare |= (digits >= _DASH).any(axis=1)
+    if digits.max() >= _DASH:
+        is_rare |= (digits >= _DASH).any(axis=1)
     short = digits[:, ::2] << 4 | digits[:, 1::2]
     short ^= np.frombuffer(masks(), np.uint8).reshape(-1, SHORT_BYTES)
     records["event_id"] = np.ascontiguousarray(short).view("V16")[:, 0]
-    whole, size = records.tobytes(), _PLAINS.itemsize
-    return [whole[at : at + size] for at in range(0, len(whole), size)], is_rare
+    packed: list[bytes] = records.view(f"V{_PLAINS.itemsize}").tolist()
+    return packed, is_rare
 
 
 def unpack(packed: bytes, label: int, session: int, seal: Seal) -> list[Mark]:

@@ -9,27 +9,31 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.hashing import Hashes, Words, keys_of
+from stream.core.columns import Words
+from stream.core.hashing import Hashes, keys_of
 
 Answers = NDArray[np.int64]
 UNKNOWN = -(1 << 62)
 """What a function may answer where there is nothing to say."""
 MOST = 1 << 18
-"""Rows that are remembered; one more, and it begins anew."""
+"""Rows that are remembered; one more, and a memo begins anew."""
+FEWER = 1 << 13
+"""The same where there is ever something new; more than may come at once."""
 _SLOTS_EACH = 8
 _NOBODY = 0
 
 
 class Memo:
-    """Answers of `ask` for rows of `width` words."""
+    """Answers of `ask` for rows of `width` words, of which `most` are remembered."""
 
     _count: int
     _keys: Hashes
     _rows: Words
     _answers: Answers
 
-    def __init__(self, width: int, ask: Callable[[bytes], int]) -> None:
+    def __init__(self, width: int, ask: Callable[[bytes], int], most: int | None = None) -> None:
         self._ask = ask
+        self._most = most or MOST
         self._width = width
         self._begin()
 
@@ -47,10 +51,10 @@ class Memo:
             answers[wrong] = [self._ask(row) for row in _pieces(rows[wrong])]
         return answers
 
-    def _find(self, keys: Hashes) -> NDArray[np.int64]:
+    def _find(self, keys: Hashes) -> NDArray[np.int32]:
         """Where rows are held, by their keys."""
         slots = (keys >> self._shift).astype(np.int64)
-        places: NDArray[np.int64] = self._places[slots]
+        places: NDArray[np.int32] = self._places[slots]
         left = np.flatnonzero((self._keys[places] != keys) & (places != _NOBODY))
         while len(left):  # somebody else has the slot
             slots[left] = (slots[left] + 1) & (len(self._places) - 1)
@@ -61,7 +65,7 @@ class Memo:
     def _learn(self, rows: Words) -> None:
         """Take in the first row of each key; none of them is known."""
         keys, first = np.unique(keys_of(rows), return_index=True)
-        if self._count + len(keys) > MOST:
+        if self._count + len(keys) > self._most:
             self._begin()
         begin, end = self._count, self._count + len(keys)
         while end > len(self._keys):
@@ -90,7 +94,7 @@ class Memo:
     def _make_slots(self, least: int) -> None:
         bits = (least - 1).bit_length()
         self._shift = np.uint64(64 - bits)
-        self._places = np.zeros(1 << bits, np.int64)
+        self._places = np.zeros(1 << bits, np.int32)
 
 
 def _pieces(rows: Words) -> list[bytes]:

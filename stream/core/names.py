@@ -12,7 +12,8 @@ from stream.core.cube import Cube
 
 Codes = NDArray[np.int64]
 Labels = NDArray[np.int64]
-_NO_LABEL = -1
+NO_LABEL = -1
+"""Stands for the label of what was not counted yet."""
 
 
 class Names:
@@ -21,7 +22,7 @@ class Names:
     def __init__(self) -> None:
         self._codes: dict[tuple[str | None, ...], int] = {}
         self._names: list[tuple[str | None, ...]] = []
-        self._labels = np.full(64, _NO_LABEL, np.int64)
+        self._labels = np.full(64, NO_LABEL, np.int64)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -32,13 +33,18 @@ class Names:
         if code == len(self._names):
             self._names.append(names)
             if code == len(self._labels):
-                more = np.full(code, _NO_LABEL, np.int64)
+                more = np.full(code, NO_LABEL, np.int64)
                 self._labels = np.concatenate((self._labels, more))
         return code
 
+    def known(self, codes: Codes) -> Labels:
+        """The label ids of events, NO_LABEL where none was asked for so far."""
+        found: Labels = self._labels[codes]
+        return found
+
     def labels(self, codes: Codes, cube: Cube) -> Labels:
         """The label ids of events; new ones are admitted in their order."""
-        new = codes[self._labels[codes] == _NO_LABEL]
+        new = codes[self._labels[codes] == NO_LABEL]
         for code in dict.fromkeys(new.tolist()):
             names = tuple(name or NOT_SET for name in self._names[code])
             self._labels[code] = cube.label(names)

@@ -9,9 +9,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
-from operator import attrgetter, ne
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,19 +16,21 @@ import numpy as np
 from stream.core.buckets import RETENTION_MS, WIDTH_MS, Calendar, Size, expired
 from stream.core.catalogue import SOURCES
 from stream.core.cells import parse_label_key
-from stream.core.click_reader import ClickReader
 from stream.core.clicks import Clicks
+from stream.core.columns import Positions
 from stream.core.cube import Cube
 from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED, Dedupe
 from stream.core.desk import Desk
+from stream.core.event_reader import EventReader
 from stream.core.guard import Guard
 from stream.core.pseudonyms import OtherKeyError, Pseudonyms
-from stream.core.reading import BEFORE_ALL, EventReader, Positions, Reader, Reading, Rows, Times
+from stream.core.reading import BEFORE_ALL, Reading, Times
 from stream.core.records import UNREADABLE, Drop, Outcome, Reason, RecordBatch
 from stream.core.rules import FUTURE_TOLERANCE_MS, Rules
 from stream.core.run import LATE, TOO_LATE, Fold, Run
 from stream.core.sessions import Frame
 from stream.core.table import Drained, Items, Table
+from stream.core.texts import Texts
 from stream.core.visitors import Visitors
 
 FORMAT = 2
@@ -39,7 +38,7 @@ FORMAT = 2
 META, NAME, SKIPPED = b"m", b"n", b"s"
 _FATES = {UNCHECKED: "unchecked", DUPLICATE: "duplicates", LATE: "late"}
 _SLOT_MS = WIDTH_MS[Size.S10]
-_OWNERS = {"sessions": attrgetter("visitor_id"), "tickets": attrgetter("ticket_id")}
+_OWNERS = {"sessions": "visitor_id", "tickets": "ticket_id"}
 """What the key of a record has to be."""
 _OUTCOMES = {DUPLICATE: Outcome.DUPLICATE, UNCHECKED: Outcome.UNCHECKED}
 
@@ -69,7 +68,7 @@ class Partition:
         self._source = SOURCES[topic]
         self._calendar = calendar
         self._pseudonyms = pseudonyms
-        self._reader: Reader[Any] = ClickReader() if topic == "clicks" else EventReader(topic)
+        self._reader = EventReader(topic)
         self._owner = _OWNERS.get(topic)
         self.guard = Guard()
         self.dedupe = Dedupe(rules.dedupe_horizon_ms, rules.dedupe_max_ids)
@@ -77,7 +76,7 @@ class Partition:
         self._fold = self._make_fold(topic, calendar)
         self._moved = False
 
-    def _make_fold(self, topic: str, calendar: Calendar) -> Fold[Any]:
+    def _make_fold(self, topic: str, calendar: Calendar) -> Fold:
         if topic == "clicks":
             return Clicks(self.cube)
         if topic == "sessions":
@@ -252,7 +251,7 @@ class Partition:
         clocks: Times,
         folded: Folded,
     ) -> None:
-        events = records.rows.take(chosen)
+        events = records.events.take(chosen)
         own_times, own_clocks = records.times[chosen], clocks[chosen]
         hashes = records.hashes[chosen]
         verdicts, repeats = self.dedupe.judge(hashes, own_times, own_clocks)
@@ -262,7 +261,7 @@ class Partition:
             day_end_ms = self._calendar.day(int(own_times[i]))[1]
             if expired(day_end_ms, Size.D1, int(own_clocks[i])):
                 verdicts[i] = TOO_LATE
-        run: Run[Any] = Run(
+        run = Run(
             events,
             own_times,
             own_clocks,
@@ -276,9 +275,9 @@ class Partition:
         fresh = verdicts == FRESH
         self.dedupe.remember(hashes[fresh], own_times[fresh])
         self._tell(records, chosen, run, folded)
-        self._trace(records.offsets[chosen], events, run)
+        self._trace(records.offsets[chosen], run)
 
-    def _trace(self, offsets: Times, rows: Rows, run: Run[Any]) -> None:
+    def _trace(self, offsets: Times, run: Run) -> None:
         """Keep what explains a figure: where its records lie, and what was left out of it."""
         verdicts, slots = run.verdicts, run.at_ms // _SLOT_MS
         counted = (verdicts == FRESH) | (verdicts == UNCHECKED)
@@ -286,11 +285,11 @@ class Partition:
         for verdict, name in _FATES.items():
             left_out = np.flatnonzero(verdicts == verdict)
             if len(left_out):
-                labels = rows.labels(self.cube, left_out)
+                labels = run.events.labels(self.cube, left_out)
                 self.cube.tally(slots[left_out], labels, self._source.index[name])
 
     def _tell(
-        self, records: "_Records", chosen: Positions | slice, run: Run[Any], folded: Folded
+        self, records: "_Records", chosen: Positions | slice, run: Run, folded: Folded
     ) -> None:
         verdicts = run.verdicts
         for code, n in enumerate(np.bincount(verdicts).tolist()):
@@ -304,10 +303,10 @@ class Partition:
             else:
                 detail, reason = "older than the longest retention", Reason.TOO_LATE
             folded.drops.append(Drop(int(offsets[i]), reason, detail))
-        if self._owner is not None and records.keys:
-            counts = ((verdicts == FRESH) | (verdicts == UNCHECKED)).tolist()
-            owners = [name.encode() for name in map(self._owner, compress(run.events, counts))]
-            folded.miskeyed += sum(map(ne, owners, compress(records.keys_at(chosen), counts)))
+        if self._owner is not None and records.keys is not None:
+            counts = (verdicts == FRESH) | (verdicts == UNCHECKED)
+            unlike = records.keys.take(chosen).differ(run.events.ids[self._owner])
+            folded.miskeyed += int(np.count_nonzero(unlike & counts))
 
     def _settle(self, watermark_ms: int) -> None:
         self._fold.settle(watermark_ms, self._watermark(self.clock_ms))
@@ -393,19 +392,13 @@ def _by_kind(entries: Mapping[bytes, bytes]) -> dict[bytes, Items]:
 class _Records:
     """The records of a batch that are taken, as columns."""
 
-    def __init__(self, batch: RecordBatch, first: int, count: int, reading: Reading[Any]) -> None:
+    def __init__(self, batch: RecordBatch, first: int, count: int, reading: Reading) -> None:
         end = first + count
         self.times, self.hashes = reading.times[:count], reading.hashes[:count]
-        self.rows = reading.rows
+        self.events = reading.events
         self.stamps = np.asarray(batch.timestamps[first:end], np.int64)
         self.offsets = _column(batch.offsets[first:end])
-        self.keys = batch.keys[first:end]
-
-    def keys_at(self, chosen: Positions | slice) -> Sequence[bytes | None]:
-        """The keys of some records."""
-        if isinstance(chosen, slice):
-            return self.keys[chosen]
-        return [self.keys[i] for i in chosen.tolist()]
+        self.keys = Texts.of(batch.keys[first:end]) if batch.keys else None
 
 
 def _column(numbers: Sequence[int]) -> Times:

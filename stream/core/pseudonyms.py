@@ -28,11 +28,20 @@ class Pseudonyms:
         self._masks = blake2b(key=key, digest_size=MASK_BYTES, person=b"stream-mask")
         self.fingerprint = blake2b(key=key, digest_size=6, person=b"stream-key").hexdigest()
 
-    def of(self, name: str) -> bytes:
-        """The pseudonym of an id, ID_BYTES long."""
+    def of(self, name: bytes) -> bytes:
+        """The pseudonym of an id, given as UTF-8: ID_BYTES long."""
         keyed = self._keyed.copy()  # the key is mixed in once
-        keyed.update(name.encode())
+        keyed.update(name)
         return keyed.digest()
+
+    def of_all(self, names: Iterable[bytes]) -> list[bytes]:
+        """The pseudonyms of many ids."""
+        found = []
+        for name in names:
+            keyed = self._keyed.copy()
+            keyed.update(name)
+            found.append(keyed.digest())
+        return found
 
     def masks(self, places: Iterable[bytes], size: int) -> bytes:
         """As many bytes (at most MASK_BYTES) for each place, which nobody can tell without the key.

@@ -46,9 +46,9 @@ LONGEST_MS = (1 << 32) - 1
 
 def read_rows(texts: Sequence[bytes]) -> Rows:
     """Rows from their texts; an empty text is a row of zeros."""
-    size = _STORED.itemsize
-    whole = b"".join([text.ljust(size, b"\0") for text in texts])
-    return np.frombuffer(whole, _STORED).astype(ROW)
+    if not texts:
+        return NO_ROWS.copy()
+    return np.array(texts, f"S{_STORED.itemsize}").view(_STORED).astype(ROW)
 
 
 def find_rows(buffer: bytes, starts: Column, sizes: Column) -> Rows:
@@ -63,8 +63,10 @@ def find_rows(buffer: bytes, starts: Column, sizes: Column) -> Rows:
 
 def write_rows(rows: Rows) -> list[bytes]:
     """The texts of rows: their bytes without the zeros at the end."""
-    size, whole = _STORED.itemsize, rows.astype(_STORED).tobytes()
-    return [whole[at : at + size].rstrip(b"\0") for at in range(0, len(whole), size)]
+    if not len(rows):
+        return []
+    texts: list[bytes] = rows.astype(_STORED).view(f"S{_STORED.itemsize}").tolist()
+    return texts
 
 
 def visit_of(text: bytes) -> tuple[Visit, int]:

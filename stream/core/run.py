@@ -1,25 +1,23 @@
 """A run of decoded events of one partition, and the verdict on each: what the folds work on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED
+from stream.core.reading import Events
 from stream.core.table import Items
 
 TOO_LATE, LATE = 3, 4
 """Verdicts beside those of the dedupe."""
 
-E_co = TypeVar("E_co", covariant=True)
-E_contra = TypeVar("E_contra", contravariant=True)
-
 
 @dataclass
-class Run(Generic[E_co]):
+class Run:
     """Events in log order with the watermark at each.
 
     `verdicts` come from dedupe and retention; a fold may turn a verdict to LATE. `repeats` maps a
@@ -27,14 +25,14 @@ class Run(Generic[E_co]):
     those is counted and not older than `oldest`. `leave_out` is told of each duplicate in its turn.
     """
 
-    events: Sequence[E_co]
+    events: Events
     at_ms: NDArray[np.int64]
     clocks_ms: NDArray[np.int64]
     lateness_ms: int
     verdicts: NDArray[np.int8]
     repeats: dict[int, list[int]]
     oldest: NDArray[np.int64]
-    leave_out: Callable[[int], None] | None = None
+    leave_out: Callable[[int], object] | None = None
 
     @cached_property
     def times(self) -> list[int]:
@@ -81,10 +79,10 @@ class Run(Generic[E_co]):
         )
 
 
-class Fold(Protocol[E_contra]):
+class Fold(Protocol):
     """What a topic does with its events. State is in the partition's table and cube."""
 
-    def fold(self, run: Run[E_contra]) -> None:
+    def fold(self, run: Run) -> None:
         """Count a run."""
 
     def settle(self, before_ms: int, watermark_ms: int) -> None:

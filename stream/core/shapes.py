@@ -12,21 +12,19 @@ Owns the matching of bytes. Knows no topic, and nothing of what the texts in the
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.hashing import Sizes, Words
-from stream.core.texts import Texts
-
-Bytes = NDArray[np.uint8]
-Flags = NDArray[np.bool_]
+from stream.core.columns import WORD, Column, Sizes
+from stream.core.texts import Bytes, Flags, Texts, windows
 
 LONGEST = 2_000
 """A record that is longer has no shape."""
-_WORD = 8
 _SPACE, _BACKSLASH, _DELETE = 0x20, 0x5C, 0x7F
+_ENOUGH = 0.9
+"""Of the records at hand; when fewer may still be of a shape, the others are let go."""
 QUOTE, BEHIND_NUMBER = b'"', b",} "
 
 
@@ -40,18 +38,9 @@ class Page:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def take(self, at: Sizes, width: int) -> Bytes:
+    def take(self, at: Sizes, width: int) -> NDArray[np.void]:
         """So many bytes of each record, from its place on; any bytes beyond the end of the text."""
-        last = len(self.text) - width
-        windows = np.ndarray((last + 1,), f"V{width}", self.text, 0, (1,))
-        return windows[np.minimum(at, last)].view(np.uint8).reshape(len(at), width)
-
-
-class Column(NamedTuple):
-    """What a field holds in each record: its bytes, filled up with zeros, and how many they are."""
-
-    words: Words
-    sizes: Sizes
+        return windows(self.text, at, width)
 
 
 @dataclass(frozen=True)
@@ -82,18 +71,22 @@ class Shape:
     def __init__(self, pieces: Sequence[bytes], holes: Sequence[Hole]) -> None:
         self.pieces, self.holes = tuple(pieces), tuple(holes)
         self.reach = sum(map(len, pieces)) + sum(hole.width for hole in holes)
-        self._codes = [np.frombuffer(piece, np.uint8) for piece in pieces]
         self._usual = [0] * len(holes)
-        self._keep = [_keep(hole.width) for hole in holes]
 
     @property
     def form(self) -> tuple[object, ...]:
         """What two shapes have in common that differ at most in how wide their holes are."""
         return self.pieces, tuple((hole.name, hole.size) for hole in self.holes)
 
+    @cached_property
+    def _keep(self) -> list[NDArray[np.void]]:
+        return [_keep(hole.width) for hole in self.holes]
+
     def widened(self, other: "Shape") -> "Shape":
         """A shape whose holes are as wide as the wider of two of the same form."""
-        pairs = zip(self.holes, other.holes, strict=True)
+        pairs = list(zip(self.holes, other.holes, strict=True))
+        if all(a.width >= b.width for a, b in pairs):
+            return self
         return Shape(self.pieces, [replace(a, width=max(a.width, b.width)) for a, b in pairs])
 
     def match(self, page: Page, rows: Sizes) -> tuple[Sizes, dict[str, Column]]:
@@ -105,8 +98,11 @@ class Shape:
             return rows[:0], found
         for number, hole in enumerate(self.holes):
             good &= self._fits(number, page, at)
-            if not good.any():
-                return rows[:0], {}
+            if np.count_nonzero(good) < _ENOUGH * len(good):
+                if not good.any():
+                    return rows[:0], {}
+                rows, at, found = rows[good], at[good], _taken(found, good)
+                good = np.ones(len(rows), np.bool_)
             at = at + len(self.pieces[number])
             column = self._fill(number, page, at, good)
             if hole.wanted:
@@ -116,21 +112,19 @@ class Shape:
         good &= at + len(self.pieces[-1]) == page.ends[rows]
         if good.all():
             return rows, found
-        return rows[good], {
-            name: Column(words[good], sizes[good]) for name, (words, sizes) in found.items()
-        }
+        return rows[good], _taken(found, good)
 
     def _fits(self, number: int, page: Page, at: Sizes) -> Flags | bool:
         piece = self.pieces[number]
         found = page.take(at, len(piece))
         if found.tobytes() == piece * len(at):
             return True
-        same: Flags = (found == self._codes[number]).all(axis=1)
+        same: Flags = found == np.void(piece)
         return same
 
     def _fill(self, number: int, page: Page, at: Sizes, good: Flags) -> Column:
         hole = self.holes[number]
-        found = page.take(at, hole.width)
+        found = page.take(at, hole.width).view(np.uint8).reshape(len(at), hole.width)
         if hole.size is not None:
             sizes = np.full(len(at), hole.size, np.int64)
             keep = self._keep[number][hole.size : hole.size + 1].view(np.uint8)
@@ -157,6 +151,11 @@ class Shape:
         return sizes
 
 
+def _taken(found: dict[str, Column], good: Flags) -> dict[str, Column]:
+    places = np.flatnonzero(good)
+    return {name: column.take(places) for name, column in found.items()}
+
+
 def _ends_in(found: Bytes, ends: bytes) -> Flags:
     flags: Flags = found == ends[0]
     for code in ends[1:]:
@@ -172,7 +171,7 @@ def _keep(width: int) -> NDArray[np.void]:
 
 def window(size: int) -> int:
     """Width of a hole in which a text of this size is seen together with its end."""
-    return (size // _WORD + 1) * _WORD
+    return (size // WORD + 1) * WORD
 
 
 _OPEN = re.compile(rb" *\{")

@@ -8,7 +8,7 @@ Entries that seldom change can be packed, by groups of keys that begin alike: th
 the memory then. Nobody need know: a group is unpacked when one of its keys is asked for.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -127,6 +127,17 @@ class Table:
             if value is None and self._unpack(key):
                 return self.get(key)
         return value
+
+    def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The entries of many keys, None where there is none."""
+        young, old = self._young.entries.get, self._old.entries.get
+        found = [old(key) if (value := young(key)) is None else value for key in keys]
+        if self.packed:
+            found = [
+                self.get(key) if value is None else value
+                for key, value in zip(keys, found, strict=True)
+            ]
+        return found
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set an entry."""

@@ -6,7 +6,6 @@ they are plain (`crowd`); it comes to the same, sooner.
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any, cast
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from stream.core.cube import Cube
 from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED
 from stream.core.marks import CONVERSION, PAGE_VIEW
 from stream.core.pseudonyms import Pseudonyms
-from stream.core.reading import Events
 from stream.core.rows import is_unsettled, rows_of
 from stream.core.run import LATE, TOO_LATE, Run
 from stream.core.session_counts import SessionCounts
@@ -63,13 +61,13 @@ class Visitors:
         self._counts = SessionCounts(cube)
         self._wheel = Wheel()
 
-    def fold(self, run: Run[Any]) -> None:
+    def fold(self, run: Run) -> None:
         """Count a run; an event that came too late gets the verdict LATE."""
-        rows, in_time = cast("Events", run.events), np.flatnonzero(run.verdicts != TOO_LATE)
-        labels = np.zeros(len(rows), np.int64)
-        labels[in_time] = rows.labels(self._cube, in_time)  # admitted along the log
+        read, in_time = run.events, np.flatnonzero(run.verdicts != TOO_LATE)
+        labels = np.zeros(len(read), np.int64)
+        labels[in_time] = read.labels(self._cube, in_time)  # admitted along the log
         watermarks_ms = run.clocks_ms - run.lateness_ms
-        events = Arrivals(rows, run.at_ms, watermarks_ms, labels, self._pseudonyms)
+        events = Arrivals(read, run.at_ms, watermarks_ms, labels, self._pseudonyms)
         places = in_time[run.verdicts[in_time] != DUPLICATE]
         guests: dict[bytes, Guest] = {}
         if len(places) >= FEW:
@@ -129,14 +127,14 @@ class Visitors:
 
     def _play_together(
         self,
-        run: Run[Any],
+        run: Run,
         events: Arrivals,
         places: Positions,
         guests: dict[bytes, Guest],
     ) -> Positions:
         """Play the events of plain visitors; returns the places left, their visitors as guests."""
         keys = events.keys
-        raws = [self._table.get(key) for key in keys]
+        raws = self._table.get_all(keys)
         crowd = Crowd(raws, self._frame)
         known = crowd.rows.copy()
         chosen = places
@@ -244,7 +242,7 @@ class Visitors:
             visitor.timer_ms = look_ms
             self._wheel.add(key, look_ms)
 
-    def _count_totals(self, run: Run[Any], events: Arrivals) -> None:
+    def _count_totals(self, run: Run, events: Arrivals) -> None:
         """Count page views and conversions by their own label sets; they are never taken back."""
         counts = (run.verdicts == FRESH) | (run.verdicts == UNCHECKED)
         for kind, field in _TOTALS.items():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core import click_reader
+from stream.core import event_reader
 from stream.core.buckets import Calendar
 from stream.core.partition import Partition
 from stream.core.records import RecordBatch
@@ -54,8 +54,8 @@ def play(values, *, size, few, texts, restart, drain_each):
     drops, ledger = [], dict[bytes, bytes]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream.slices.SLICE_RECORDS", size)
-        patch.setattr(click_reader, "FEW", few)
-        patch.setattr(click_reader, "PAGE", 5)
+        patch.setattr(event_reader, "FEW", few)
+        patch.setattr(event_reader, "PAGE", 5)
         partition = Partition("clicks", RULES, Calendar(), PSEUDONYMS)
         for number, part in enumerate(slices(batch_of(values, texts))):
             drops += partition.fold(part).drops
@@ -80,7 +80,7 @@ def test_a_duplicate_click_takes_its_label_set_in_where_it_stands_in_the_log(
         for i, campaign in names
     ]
     monkeypatch.setattr("stream.slices.SLICE_RECORDS", size)
-    monkeypatch.setattr(click_reader, "FEW", few)
+    monkeypatch.setattr(event_reader, "FEW", few)
     rules = replace(RULES, max_label_sets=2)
     partition = Partition("clicks", rules, Calendar(), PSEUDONYMS)
     for part in slices(batch_of(values, texts=True)):

@@ -75,6 +75,15 @@ def test_a_packed_entry_is_there_for_whoever_asks():
     assert (len(table), table.packed) == (3, 0)
 
 
+def test_many_entries_are_got_as_each_alone():
+    table, keys = Table(), [GROUP + bytes([n]) for n in range(4)]
+    table.load(dict.fromkeys(keys, b"old"))
+    table.pack(GROUP, keys[:2])
+    table.put(b"young", b"")
+    assert table.get_all([*keys, b"none", b"young"]) == [b"old"] * 4 + [None, b""]
+    assert table.get_all([]) == []
+
+
 def test_what_is_still_to_be_written_is_not_packed():
     table, keys = Table(), [GROUP + b"a", GROUP + b"b"]
     table.load({keys[0]: b"1"})
