@@ -405,6 +405,18 @@ def test_a_ticket_settled_by_a_silence_waits_for_the_clock_before_it_is_archived
     assert floor.sizes() == (1, 1)
 
 
+def test_a_ticket_settled_by_a_silence_goes_on_when_the_clock_has_passed_its_events():
+    floor = Floor()
+    floor.feed(*(event(kind, T0 + n) for n, kind in enumerate(("opened", "resolved", "reopened"))))
+    floor.partition.pass_time(T0 + DAY)
+    passed_ms = T0 + 3 + LATENESS
+    floor.feed(event("opened", passed_ms, ticket="clock", team="clock"), record_ms=T0 + DAY)
+    floor.feed(event("contact", passed_ms), record_ms=T0 + DAY)
+    assert floor.backlog() == {NOT_SET: (1, 0)}
+    floor.feed(event("closed", passed_ms + 1), record_ms=T0 + DAY)
+    assert floor.backlog() == {}
+
+
 # --- bounds and cuts -----------------------------------------------------------------------------
 
 
@@ -416,6 +428,28 @@ def test_ties_are_ordered_by_what_they_say_whichever_came_first():
         floor.feed(event("opened", T0 - 1), *order)
         ends.append(floor.cells())
     assert ends[0] == ends[1] == ends[2]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_event_whose_id_was_counted_changes_nothing_whatever_it_says(at_once):
+    floor = Floor()
+    opened = event("opened", event_id="a", team="red")
+    repeated = event("closed", T0 + 1, event_id="a", team="red")
+    if at_once:
+        floor.feed(opened, repeated)
+    else:
+        floor.feed(opened)
+        assert floor.feed(repeated) == {Outcome.DUPLICATE: 1}
+    assert floor.backlog() == {"red": (1, 0)}
+
+
+@pytest.mark.parametrize("names", [{}, {"team": "red", "channel": "mail"}])
+def test_at_one_instant_types_have_their_order_whichever_came_first(names):
+    tied = [event(kind, T0, **names) for kind in ("reopened", "closed")]
+    for order in (tied, tied[::-1]):
+        floor = Floor()
+        floor.feed(event("opened", T0 - 1, **names), *order)
+        assert floor.backlog() == {}
 
 
 def test_a_ticket_with_too_many_events_stays_bounded(monkeypatch):
