@@ -366,6 +366,13 @@ def test_what_nobody_asks_for_may_hold_anything_that_is_json(odd):
     check([*sound[:3], sound[3].replace(b"5678", odd), *sound[4:]], check(sound))
 
 
+def test_few_records_teach_nothing(monkeypatch):
+    monkeypatch.setattr(event_reader, "FEW", len(SAMPLE) + 1)
+    monkeypatch.setattr(event_reader, "PAGE", 40)
+    assert not check(SAMPLE)._shapes
+    assert check(SAMPLE * 2)._shapes
+
+
 def test_a_page_of_ever_new_forms_teaches_only_a_few(monkeypatch):
     monkeypatch.setattr(event_reader, "PAGE", 40)
     taught = []

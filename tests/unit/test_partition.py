@@ -493,6 +493,14 @@ def test_a_counted_record_whose_key_is_not_its_id_is_miskeyed(topic, make):
     assert folded.miskeyed == 2
 
 
+def test_a_miskeyed_record_is_told_though_its_id_was_not_checked():
+    partition = partition_of("sessions", dedupe_horizon_ms=MINUTE)
+    records = [(T0, page(T0)), (T0, page(T0 - 2 * MINUTE))]
+    folded = partition.fold(batch("sessions", records, keys=[b"v", b"x"]))
+    assert folded.outcomes == {Outcome.COUNTED: 1, Outcome.UNCHECKED: 1}
+    assert folded.miskeyed == 1
+
+
 def test_miskeyed_records_on_both_sides_of_a_pause_are_told():
     records = [(T0, page(T0)), (T0 + DAY, page(T0 + DAY)), (T0 + DAY, page(T0 + DAY))]
     folded = partition_of("sessions").fold(batch("sessions", records, keys=[b"x", b"y", b"v"]))
