@@ -25,12 +25,13 @@ from stream.live.projection import Projection, ProjectionFencedError
 from stream.live.rows import PartitionInfo
 from stream.meters import Meters
 from stream.signals import wait_at_most
-from stream.slices import SliceSize, slices
+from stream.slices import NO_BOUND, SliceSize, slices
 
 log = structlog.get_logger(__name__)
 
-SETTLE_AT_ONCE = 4_000
-"""Sessions or tickets that are settled at once where time passes without records."""
+SETTLE_AT_ONCE, SETTLE_TURNS = 1_000, 4
+"""Sessions or tickets that are settled at once where time passes without records, and how often in
+a flush: others have their turn between."""
 SIGN_OF_LIFE_S = 1.0
 CLOCK_MARGIN_MS = 2_000
 """How far the clocks of the brokers may be apart when time settles what no record does."""
@@ -94,6 +95,8 @@ class Shard:
         self._latencies: Counter[int] = Counter()
         self._work = asyncio.Event()
         self._slice = SliceSize()
+        self._uncounted = 0
+        self._countable = SliceSize(NO_BOUND)
         self.changed = asyncio.Event()
         self.changed_s = 0.0
         """The first change that no flush holds yet: the time (monotonic) goes with the event."""
@@ -110,10 +113,14 @@ class Shard:
             self._unsent_letters |= bool(folded.drops)
             self._note(part, folded)
             self._note_change()
+            self._uncounted += len(part.values)
             took_s = time.perf_counter() - began_s
             self._slice.took(len(part.values), took_s)
             self._meters.turns("fold")(took_s)
             yield
+            if self._uncounted >= self._countable.records and self.is_alive:
+                self._meters.turns("fold")(self._count_up())  # or the flush would have too much
+                yield
 
     async def room(self) -> None:
         """Wait while so many dead letters are to be written that no more records should come."""
@@ -121,13 +128,12 @@ class Shard:
 
     async def flush(self) -> None:
         """Write what changed to the ledger. Raises Fenced, LedgerError, DeadLetterError."""
-        self._let_time_pass()
+        await self._let_time_pass()
         if not self.core.is_dirty:
             self.changed.clear()
             return
         began = time.perf_counter()
-        self.core.count_up()
-        await asyncio.sleep(0)  # others' turn; what is folded now is in this flush too
+        self._count_up()
         self._flushing = True
         self.changed.clear()
         through, record_ms = self.core.position, self.core.record_ms
@@ -246,11 +252,24 @@ class Shard:
             version=self._version,
         )
 
-    def _let_time_pass(self) -> None:
+    def _count_up(self) -> float:
+        """Count what was put off; returns the seconds it took."""
+        began_s = time.perf_counter()
+        self.core.count_up()
+        took_s = time.perf_counter() - began_s
+        self._countable.took(self._uncounted, took_s)
+        self._uncounted = 0
+        return took_s
+
+    async def _let_time_pass(self) -> None:
         """Settle what is over although no record comes: all up to the end of the log is in."""
-        end = self.end
-        if end is not None and self.core.position >= end.offset and not self.core.is_paused:
-            self.core.pass_time(end.broker_ms - CLOCK_MARGIN_MS, SETTLE_AT_ONCE)
+        for _ in range(SETTLE_TURNS):
+            end = self.end
+            if end is None or self.core.position < end.offset or self.core.is_paused:
+                return
+            if self.core.pass_time(end.broker_ms - CLOCK_MARGIN_MS, SETTLE_AT_ONCE):
+                return
+            await asyncio.sleep(0)
 
     def _note_change(self) -> None:
         if not self.changed.is_set():

@@ -11,20 +11,22 @@ from stream.core.records import RecordBatch
 SLICE_RECORDS = 4_000
 FEWEST_RECORDS = 500
 """Numpy's calls have a price of their own: smaller slices would gain no time."""
-SLICE_S = 0.03
-"""What waits for the event loop should not wait longer for a fold."""
+SLICE_S = 0.02
+"""What waits for the event loop should not wait longer, as a rule, for a fold or for counting."""
+NO_BOUND = 1 << 30
 
 
 class SliceSize:
-    """How many records to fold at once: as many as were lately folded in `SLICE_S`, if that few."""
+    """How many records to work on at once: as many as lately took `SLICE_S`, but at most `most`."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = SLICE_RECORDS) -> None:
         self.records = 2 * FEWEST_RECORDS
+        self._most = most
 
     def took(self, records: int, seconds: float) -> None:
         """Learn from a slice, more slowly for better than for worse; small ones say nothing."""
         if records >= FEWEST_RECORDS:
-            fitting = min(int(records * SLICE_S / seconds), SLICE_RECORDS)
+            fitting = min(int(records * SLICE_S / seconds), self._most)
             self.records = max(min(fitting, (self.records + fitting) // 2), FEWEST_RECORDS)
 
 

@@ -177,14 +177,14 @@ class Partition:
             self.position, self._moved = offset, True
 
     def count_up(self) -> None:
-        """Count what was put off for the next drain, which has less to do then."""
+        """Count and roll up what was put off for the next drain, which has less to do then."""
         self._fold.drain()
+        self.cube.roll(self.clock_ms)
 
     def drain(self, sweep: int) -> Drained:
         """The ledger entries that changed since the last drain, and up to `sweep` old ones."""
         if self.is_dirty:
-            self._fold.drain()
-            self.cube.roll(self.clock_ms)
+            self.count_up()
             for key, value in self.dedupe.drain(self.clock_ms):
                 self.table.delete(key) if value is None else self.table.put(key, value)
             self.table.put(META, self._meta())
