@@ -25,7 +25,7 @@ from stream.live.projection import Projection, ProjectionFencedError
 from stream.live.rows import PartitionInfo
 from stream.meters import Meters
 from stream.signals import wait_at_most
-from stream.slices import NO_BOUND, SliceSize, slices
+from stream.slices import FEWEST_COUNTED, MOST_COUNTED, SliceSize, slices
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +96,7 @@ class Shard:
         self._work = asyncio.Event()
         self._slice = SliceSize()
         self._uncounted = 0
-        self._countable = SliceSize(NO_BOUND)
+        self._countable = SliceSize(FEWEST_COUNTED, MOST_COUNTED)
         self.changed = asyncio.Event()
         self.changed_s = 0.0
         """The first change that no flush holds yet: the time (monotonic) goes with the event."""
