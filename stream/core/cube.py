@@ -28,7 +28,7 @@ from stream.core.cells import (
 )
 from stream.core.rollup import Bucket, roll_up
 from stream.core.sketch import bin_range
-from stream.core.sums import Amounts, Column, add_up
+from stream.core.sums import Amounts, Column, add_up, starts_of_runs
 from stream.core.table import Table
 from stream.core.tally import Tally, joined
 
@@ -56,8 +56,8 @@ class Cube:
         self._names: dict[int, tuple[str, ...]] = {}
         self._buckets: dict[Bucket, array[int]] = {}
         self._recent: dict[Bucket, _Cells] = {}
-        fields = bin_range(len(source.sketches))[0] if source.sketches else len(source.index)
-        self._fields = fields
+        sketches = len(source.sketches)
+        self._fields = bin_range(sketches)[0] if sketches else len(source.index)
         self._rolled, self._everywhere = Tally(), Tally()
         self._moments, self._totals = Tally(), Tally()
         self._spans: dict[int, tuple[int, int]] = {}
@@ -213,7 +213,7 @@ class Cube:
         """Each label of these codes, and how many live and settled ones it has."""
         span = 2 * self._fields
         labels = codes // span
-        starts = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
+        starts = starts_of_runs(labels)
         labels = labels[starts]
         middles = np.searchsorted(codes, labels * span + self._fields)
         columns = labels, middles - starts, np.append(starts[1:], len(codes)) - middles

@@ -13,7 +13,6 @@ from stream.core import tickets
 from stream.core.archive import PREFIX, Archive, Settled
 from stream.core.catalogue import TICKET_TYPES, TICKETS
 from stream.core.cube import Cube
-from stream.core.dedupe import FRESH, UNCHECKED
 from stream.core.durations import HOUR_MS
 from stream.core.names import NO_LABEL
 from stream.core.pseudonyms import Pseudonyms
@@ -133,7 +132,7 @@ class Desk:
 
     def _count_totals(self, run: Run) -> None:
         """Count what happened, by what each event names by itself; it is never taken back."""
-        counted = np.flatnonzero((run.verdicts == FRESH) | (run.verdicts == UNCHECKED))
+        counted = np.flatnonzero(run.counts)
         labels = run.events.labels(self._cube, counted)
         self._cube.total(labels, _TOTALS[run.events.kinds[counted] >> RANK_BITS])
 

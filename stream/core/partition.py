@@ -280,7 +280,7 @@ class Partition:
     def _trace(self, offsets: Times, run: Run) -> None:
         """Keep what explains a figure: where its records lie, and what was left out of it."""
         verdicts, slots = run.verdicts, run.at_ms // _SLOT_MS
-        counted = (verdicts == FRESH) | (verdicts == UNCHECKED)
+        counted = run.counts
         self.cube.spans(slots[counted], offsets[counted])
         for verdict, name in _FATES.items():
             left_out = np.flatnonzero(verdicts == verdict)
@@ -304,9 +304,8 @@ class Partition:
                 detail, reason = "older than the longest retention", Reason.TOO_LATE
             folded.drops.append(Drop(int(offsets[i]), reason, detail))
         if self._owner is not None and records.keys is not None:
-            counts = (verdicts == FRESH) | (verdicts == UNCHECKED)
             unlike = records.keys.take(chosen).differ(run.events.ids[self._owner])
-            folded.miskeyed += int(np.count_nonzero(unlike & counts))
+            folded.miskeyed += int(np.count_nonzero(unlike & run.counts))
 
     def _settle(self, watermark_ms: int) -> None:
         self._fold.settle(watermark_ms, self._watermark(self.clock_ms))

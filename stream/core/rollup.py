@@ -4,11 +4,12 @@ Pure. Knows the sizes and the calendar; knows nothing of ledgers.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
 from stream.core.buckets import WIDTH_MS, Calendar, Size
-from stream.core.sums import Amounts, Column, numbered
+from stream.core.sums import Amounts, Column, numbered, starts_of_runs
 from stream.core.tally import Sums, joined
 
 _SLOT_MS = WIDTH_MS[Size.S10]
@@ -45,9 +46,7 @@ def roll_up(counted: Sums, moments: Sums, calendar: Calendar) -> Iterator[Part]:
 
 def _parts(size: Size, level: Sums, names: Column) -> Iterator[Part]:
     """Cut where another bucket begins; codes get their names back."""
-    cuts = np.flatnonzero(level.slots[1:] != level.slots[:-1]) + 1
-    firsts = [0, *cuts.tolist()] if len(level.slots) else []
-    ends = [*firsts[1:], len(level.slots)]
-    for first, end in zip(firsts, ends, strict=False):
+    cuts = [*starts_of_runs(level.slots).tolist(), len(level.slots)]
+    for first, end in pairwise(cuts):
         start_ms = int(level.slots[first])
         yield (size, start_ms), names[level.codes[first:end]], level.amounts[first:end]

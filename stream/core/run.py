@@ -45,10 +45,15 @@ class Run:
         return self.clocks_ms.tolist()  # type: ignore[no-any-return]
 
     @property
+    def counts(self) -> NDArray[np.bool_]:
+        """Whether each event is counted, by the verdicts as they are now."""
+        flags: NDArray[np.bool_] = (self.verdicts == FRESH) | (self.verdicts == UNCHECKED)
+        return flags
+
+    @property
     def accepts_all(self) -> bool:
         """Whether every event is to be counted, unless a fold calls it LATE."""
-        judged = (self.verdicts == FRESH) | (self.verdicts == UNCHECKED)
-        return not self.repeats and bool(judged.all())
+        return not self.repeats and bool(self.counts.all())
 
     def accepted(self) -> Iterator[int]:
         """Positions of the events to count, in order; a fold may call one LATE before the next."""
@@ -66,7 +71,7 @@ class Run:
         for position in self.repeats:
             if self.came_before(position):
                 self.verdicts[position] = DUPLICATE
-        return np.flatnonzero((self.verdicts == FRESH) | (self.verdicts == UNCHECKED))
+        return np.flatnonzero(self.counts)
 
     def came_before(self, position: int) -> bool:
         """Whether an event repeats one that is counted."""

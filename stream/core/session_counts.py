@@ -114,7 +114,7 @@ def _add_up(cube: Cube, before: Rows, after: Rows, *, settled: bool = False) -> 
     def sums(column: Column | Flags) -> Column:
         return np.bincount(places, column * sign, len(cells)).astype(np.int64)
 
-    slots, labels = cells >> _LABEL_BITS, cells & (1 << _LABEL_BITS) - 1
+    slots, labels = _slots_and_labels(cells)
     if money.any():  # in halves, for a sum may be beyond 64 bits
         value = halves_sum(sums(money & _LOW), sums(money >> _HALF), _HALF)
         cube.tally(slots, labels, _VALUE, value, settled=settled)
@@ -129,11 +129,15 @@ def _count_active(cube: Cube, before: Rows, after: Rows) -> None:
     now, was = after[after["state"] & CLOSED == 0], before[before["state"] & CLOSED == 0]
     rows = np.concatenate((now, was))
     cells, net = _net(_cells(rows["first_ms"] + rows["last"], rows["label"]), len(now))
-    cube.moment(cells >> _LABEL_BITS, cells & (1 << _LABEL_BITS) - 1, _ACTIVE, net)
+    cube.moment(*_slots_and_labels(cells), _ACTIVE, net)
 
 
 def _cells(at_ms: Column, labels: Column) -> Column:
     return at_ms // _SLOT_MS << _LABEL_BITS | labels
+
+
+def _slots_and_labels(cells: Column) -> tuple[Column, Column]:
+    return cells >> _LABEL_BITS, cells & (1 << _LABEL_BITS) - 1
 
 
 def _net(codes: Column, plus: int) -> tuple[Column, Column]:

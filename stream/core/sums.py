@@ -30,9 +30,14 @@ def add_up(keys: Column, amounts: Amounts | None = None) -> tuple[Column, Amount
         amounts = amounts.astype(object)
     order = np.argsort(keys)
     keys = keys[order]
-    firsts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    firsts = starts_of_runs(keys)
     distinct, sums = keys[firsts], np.add.reduceat(amounts[order], firsts)
     return (distinct, sums) if sums.all() else (distinct[sums != 0], sums[sums != 0])
+
+
+def starts_of_runs(values: Column) -> Column:
+    """Where another value begins, the first one included."""
+    return np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
 
 
 def numbered(values: Column) -> tuple[Column, Column]:

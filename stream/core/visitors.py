@@ -13,7 +13,7 @@ from stream.core.arrivals import Arrivals, Column, Positions, sealing
 from stream.core.catalogue import SESSIONS
 from stream.core.crowd import Crowd
 from stream.core.cube import Cube
-from stream.core.dedupe import DUPLICATE, FRESH, UNCHECKED
+from stream.core.dedupe import DUPLICATE
 from stream.core.marks import CONVERSION, PAGE_VIEW
 from stream.core.pseudonyms import Pseudonyms
 from stream.core.rows import is_unsettled, rows_of
@@ -244,6 +244,6 @@ class Visitors:
 
     def _count_totals(self, run: Run, events: Arrivals) -> None:
         """Count page views and conversions by their own label sets; they are never taken back."""
-        counts = (run.verdicts == FRESH) | (run.verdicts == UNCHECKED)
+        counts = run.counts
         for kind, field in _TOTALS.items():
             self._cube.total(events.label[counts & (events.kind == kind)], field)
