@@ -25,13 +25,15 @@ from stream.live.projection import Projection, ProjectionFencedError
 from stream.live.rows import PartitionInfo
 from stream.meters import Meters
 from stream.signals import wait_at_most
-from stream.slices import FEWEST_COUNTED, MOST_COUNTED, SliceSize, slices
+from stream.slices import SliceSize, slices
 
 log = structlog.get_logger(__name__)
 
 SETTLE_AT_ONCE, SETTLE_TURNS = 1_000, 4
 """Sessions or tickets that are settled at once where time passes without records, and how often in
 a flush: others have their turn between."""
+PIECE_S = 0.01
+"""After so long in a flush others have their turn; each turn may cost it a fold or more."""
 SIGN_OF_LIFE_S = 1.0
 CLOCK_MARGIN_MS = 2_000
 """How far the clocks of the brokers may be apart when time settles what no record does."""
@@ -95,8 +97,6 @@ class Shard:
         self._latencies: Counter[int] = Counter()
         self._work = asyncio.Event()
         self._slice = SliceSize()
-        self._uncounted = 0
-        self._countable = SliceSize(FEWEST_COUNTED, MOST_COUNTED)
         self.changed = asyncio.Event()
         self.changed_s = 0.0
         """The first change that no flush holds yet: the time (monotonic) goes with the event."""
@@ -113,14 +113,10 @@ class Shard:
             self._unsent_letters |= bool(folded.drops)
             self._note(part, folded)
             self._note_change()
-            self._uncounted += len(part.values)
             took_s = time.perf_counter() - began_s
             self._slice.took(len(part.values), took_s)
             self._meters.turns("fold")(took_s)
             yield
-            if self._uncounted >= self._countable.records and self.is_alive:
-                self._meters.turns("fold")(self._count_up())  # or the flush would have too much
-                yield
 
     async def room(self) -> None:
         """Wait while so many dead letters are to be written that no more records should come."""
@@ -133,7 +129,7 @@ class Shard:
             self.changed.clear()
             return
         began = time.perf_counter()
-        self._count_up()
+        await self._count_up()
         self._flushing = True
         self.changed.clear()
         through, record_ms = self.core.position, self.core.record_ms
@@ -252,14 +248,13 @@ class Shard:
             version=self._version,
         )
 
-    def _count_up(self) -> float:
-        """Count what was put off; returns the seconds it took."""
+    async def _count_up(self) -> None:
+        """Count what was put off; folds have their turn between."""
         began_s = time.perf_counter()
-        self.core.count_up()
-        took_s = time.perf_counter() - began_s
-        self._countable.took(self._uncounted, took_s)
-        self._uncounted = 0
-        return took_s
+        for _ in self.core.count_up():
+            if time.perf_counter() - began_s > PIECE_S:
+                await asyncio.sleep(0)
+                began_s = time.perf_counter()
 
     async def _let_time_pass(self) -> None:
         """Settle what is over although no record comes: all up to the end of the log is in."""

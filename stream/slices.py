@@ -12,23 +12,20 @@ SLICE_RECORDS = 4_000
 FEWEST_RECORDS = 500
 """Numpy's calls have a price of their own: smaller slices would gain no time."""
 SLICE_S = 0.02
-"""What waits for the event loop should not wait longer, as a rule, for a fold or for counting."""
-FEWEST_COUNTED, MOST_COUNTED = 8_000, 1 << 30
-"""Counting has a price for each cell, however few the records are: it must not come too often."""
+"""What waits for the event loop should not wait longer, as a rule, for a fold."""
 
 
 class SliceSize:
-    """How many records to work on at once: as many as lately took `SLICE_S`, but at most `most`."""
+    """How many records to fold at once: as many as were lately folded in `SLICE_S`, if that few."""
 
-    def __init__(self, fewest: int = FEWEST_RECORDS, most: int = SLICE_RECORDS) -> None:
-        self.records = 2 * fewest
-        self._fewest, self._most = fewest, most
+    def __init__(self) -> None:
+        self.records = 2 * FEWEST_RECORDS
 
     def took(self, records: int, seconds: float) -> None:
         """Learn from a slice, more slowly for better than for worse; small ones say nothing."""
-        if records >= self._fewest:
-            fitting = min(int(records * SLICE_S / seconds), self._most)
-            self.records = max(min(fitting, (self.records + fitting) // 2), self._fewest)
+        if records >= FEWEST_RECORDS:
+            fitting = min(int(records * SLICE_S / seconds), SLICE_RECORDS)
+            self.records = max(min(fitting, (self.records + fitting) // 2), FEWEST_RECORDS)
 
 
 def slices(

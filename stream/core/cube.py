@@ -5,6 +5,7 @@ removes the buckets that are not. Adding is commutative, so nothing here depends
 """
 
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -26,7 +27,7 @@ from stream.core.cells import (
     label_key,
     parse_cell_key,
 )
-from stream.core.rollup import Bucket, roll_up
+from stream.core.rollup import Bucket, Part, roll_up
 from stream.core.sketch import bin_range
 from stream.core.sums import Amounts, Column, add_up, starts_of_runs
 from stream.core.table import Table
@@ -40,6 +41,8 @@ QUIET_SLOTS = 60
 """A bucket in which nothing was counted for ten minutes is packed."""
 PACKED_AT_ONCE = 20_000
 """Cells, which takes some 20 ms; where more fields were just changed, as many."""
+SUMS_AT_ONCE = 10_000
+"""Sums that are added into cells before others may have their turn."""
 _LONG_AGO = -(1 << 62)
 _Cells = dict[int, tuple[Values, Values]]
 """Live and settled values by label id."""
@@ -60,6 +63,8 @@ class Cube:
         self._fields = bin_range(sketches)[0] if sketches else len(source.index)
         self._rolled, self._everywhere = Tally(), Tally()
         self._moments, self._totals = Tally(), Tally()
+        self._due: deque[Part] = deque()
+        self._expired = _LONG_AGO
         self._spans: dict[int, tuple[int, int]] = {}
         self._slot = _LONG_AGO
         self._loose: dict[Bucket, int] = {}
@@ -129,24 +134,42 @@ class Cube:
     @property
     def pending(self) -> bool:
         """Whether something is counted that has not been rolled."""
-        return bool(self._rolled or self._everywhere or self._moments or self._totals)
+        tallies = self._rolled, self._everywhere, self._moments, self._totals
+        return bool(self._due) or any(tallies)
 
     def roll(self, clock_ms: int) -> None:
         """Add what is pending into the table's cells and drop the buckets that have expired."""
-        before, self._slot = self._slot, clock_ms // WIDTH_MS[Size.S10]
-        recent, self._recent = self._recent, {}
-        fields = 0
-        for bucket, codes, amounts in self._pending(clock_ms):
-            self._recent[bucket] = self._apply(bucket, codes, amounts, recent.get(bucket, {}))
-            if bucket[0] != Size.ALL:
-                self._loose[bucket] = self._slot
-            fields += len(codes)
+        for _ in self.rolling(clock_ms):
+            pass
+
+    def rolling(self, clock_ms: int) -> Iterator[None]:
+        """The same in pieces. Between them more may be counted, which waits for the next roll.
+
+        One that is not finished is taken up by the next.
+        """
+        self._slot = clock_ms // WIDTH_MS[Size.S10]
+        self._due += self._pending(clock_ms)
+        yield
+        touched: set[Bucket] = set()
+        sums = rested = 0
+        while self._due:
+            bucket, codes, amounts = self._due.popleft()
+            cells = self._recent.get(bucket, {})
+            self._recent[bucket] = self._apply(bucket, codes, amounts, cells)
+            touched.add(bucket)
+            sums += len(codes)
+            if sums - rested > SUMS_AT_ONCE:
+                rested = sums
+                yield
+        self._recent = {b: cells for b, cells in self._recent.items() if b in touched}
         if sum(map(len, self._recent.values())) > _MOST_RECENT:
             self._recent = {}
         self._roll_spans(clock_ms)
-        if self._slot != before:  # a bucket may have ended
+        if self._slot != self._expired:  # a bucket may have ended
+            yield
+            self._expired = self._slot
             self._expire(clock_ms)
-            self._pack(max(fields, PACKED_AT_ONCE))
+            self._pack(max(sums, PACKED_AT_ONCE))
 
     def load(self, labels: Iterable[tuple[int, bytes]], cells: Iterable[bytes]) -> None:
         """Take up label sets (id, encoded) and the keys of cells from a ledger."""
@@ -207,6 +230,8 @@ class Cube:
                 table.delete(key)
         table.put_all(puts)
         self._note(bucket, new)
+        if bucket[0] != Size.ALL:
+            self._loose[bucket] = self._slot
         return made
 
     def _runs(self, codes: Column) -> Iterator[tuple[int, int, int]]:

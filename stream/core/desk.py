@@ -5,6 +5,7 @@ become, however many of their events came meanwhile; what settles before is coun
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -39,8 +40,10 @@ from stream.core.tickets import (
 )
 from stream.core.wheel import Wheel
 
-MAX_DECODED = 4_096
-"""Tickets kept decoded between two runs: beyond it, those that are written are let go."""
+MAX_DECODED = 2_048
+"""Changed tickets that are kept between two runs, and written ones that are kept decoded."""
+AT_ONCE = 1_000
+"""Tickets that are written before others may have their turn."""
 ITEM = b"i"
 _NEVER = 1 << 62
 _LOOK_MS = 7 * 24 * HOUR_MS
@@ -59,7 +62,8 @@ _Row = tuple[int, bytes, int, int, int, int | None]
 class Case(msgspec.Struct, gc=False):
     """A ticket in hand: its ledger key, what is counted of it, and whether it has changed since.
 
-    Until the watermark has passed `steady_ms`, nothing becomes of it but by its events.
+    Until the watermark has passed `steady_ms`, nothing becomes of it but by its events. `name` is
+    its id, if an event brought it.
     """
 
     key: bytes
@@ -67,6 +71,7 @@ class Case(msgspec.Struct, gc=False):
     counted: Counts
     touched: bool = False
     steady_ms: int = -_NEVER
+    name: bytes = b""
 
 
 class Desk:
@@ -100,7 +105,7 @@ class Desk:
         self._play(run, arrivals)
         self._count_totals(run)
         if len(self._touched) > MAX_DECODED:
-            self.drain()
+            self._write(len(self._touched) - MAX_DECODED)
         self._make_room()
 
     def _play(self, run: Run, arrivals: Arrivals) -> None:
@@ -110,7 +115,7 @@ class Desk:
         until_ms = watermarks_ms[-1]
         for place, ticket_id, at_ms, kind, own, opened_at_ms in _accepted(run, arrivals):
             case = find(ticket_id)
-            if case is not None and case.steady_ms >= until_ms:
+            if case is not None and case.touched and case.steady_ms >= until_ms:
                 ticket = case.ticket
                 steps = ticket.steps
                 last_ms, _, _, standing, _ = steps[-1]
@@ -154,24 +159,35 @@ class Desk:
         """How far one can settle with about so many tickets."""
         return self._dues.reach(before_ms, most)
 
-    def drain(self) -> None:
-        """Count and write what has changed."""
+    def drain(self) -> Iterator[None]:
+        """Count and write what has changed, some tickets at a time."""
+        for _ in range(0, len(self._touched), AT_ONCE):
+            self._write(AT_ONCE)
+            yield
+        self._counts.drain()
+
+    def _write(self, most: int) -> None:
+        """Count and write those that were changed first."""
+        part, self._touched = self._touched[:most], self._touched[most:]
         entries: dict[bytes, bytes] = {}
-        for case in self._touched:
+        for case in part:
             if case.touched:
                 case.touched = False
                 self._recount(case, counts(case.ticket, self._window_ms))
                 entries[case.key] = _encode(case.ticket)
         self._table.put_all(entries)
-        self._touched = []
-        self._by_id.clear()
-        self._counts.drain()
+        if self._counts.waiting > 2 * AT_ONCE:
+            self._counts.drain()
 
     def _make_room(self) -> None:
-        """Let go of the tickets that are written, when there are many."""
-        if len(self._cases) > MAX_DECODED:
-            self._cases = {case.key: case for case in self._touched if case.touched}
-            self._by_id.clear()
+        """Let go of the oldest tickets that are written, when there are many."""
+        excess = len(self._cases) - 2 * MAX_DECODED
+        for case in list(islice(self._cases.values(), max(excess, 0))):
+            del self._cases[case.key]
+            if case.touched:
+                self._cases[case.key] = case
+            else:
+                del self._by_id[case.name]
 
     def settled_through(self, before_ms: int) -> dict[str, int]:
         """All tickets first resolved, last resolved, answered before it are final."""
@@ -227,6 +243,7 @@ class Desk:
             silent_ms = ticket.last_ms + self._retention_ms
             case.steady_ms = silent_ms if ticket.due_ms is None else min(ticket.due_ms, silent_ms)
         self._cases[key] = self._by_id[ticket_id] = case
+        case.name = ticket_id
         return case
 
     def _take(
@@ -346,7 +363,7 @@ class Desk:
         case.touched = False
         self._table.delete(case.key)
         self._cases.pop(case.key, None)
-        self._by_id.clear()
+        self._by_id.pop(case.name, None)
         self._kept -= 1
 
     def _due_of(self, key: bytes) -> int | None:

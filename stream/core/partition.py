@@ -176,15 +176,19 @@ class Partition:
             self.table.put(key, msgspec.msgpack.encode(offset))
             self.position, self._moved = offset, True
 
-    def count_up(self) -> None:
-        """Count and roll up what was put off for the next drain, which has less to do then."""
-        self._fold.drain()
-        self.cube.roll(self.clock_ms)
+    def count_up(self) -> Iterator[None]:
+        """Count and roll up what was put off, in pieces: the next drain has less to do then.
+
+        Between the pieces batches may be folded.
+        """
+        yield from self._fold.drain()
+        yield from self.cube.rolling(self.clock_ms)
 
     def drain(self, sweep: int) -> Drained:
         """The ledger entries that changed since the last drain, and up to `sweep` old ones."""
         if self.is_dirty:
-            self.count_up()
+            for _ in self.count_up():
+                pass
             for key, value in self.dedupe.drain(self.clock_ms):
                 self.table.delete(key) if value is None else self.table.put(key, value)
             self.table.put(META, self._meta())

@@ -41,6 +41,12 @@ class TicketCounts:
         self._standing_now: list[Standing] = []
         self._standing_was: list[Standing] = []
 
+    @property
+    def waiting(self) -> int:
+        """Facts and tickets that are not counted yet; some tickets have several facts."""
+        facts = sum(map(len, (*self._now, *self._was, *self._settled)))
+        return len(self._new) + facts + len(self._standing_now) + len(self._standing_was)
+
     def change(self, was: Counts, now: Counts) -> None:
         """A ticket that counted something counts something else."""
         if was is NOTHING:

@@ -48,17 +48,19 @@ def play(
     drain_each: bool = False,
     restart_after: frozenset[int] = frozenset(),
     silences: Sequence[int] = (),
+    pieces: Sequence[int] = (),
 ) -> tuple[Partition, Folded]:
     """The partition after all batches, and what became of the records.
 
     `restart_after` names batches after which the state is written, lost, and read again;
     `silences` say for each batch how many hundredths of the time until its first record pass by
-    the wall clock beforehand.
+    the wall clock beforehand; `pieces` how many pieces are counted up then, in rounds that may last
+    over many batches, and over what is written meanwhile.
     """
     calendar = Calendar(rules.timezone)
     partition = Partition(topic, rules, calendar, PSEUDONYMS)
     ledger: dict[bytes, bytes] = {}
-    told = Folded()
+    told, counting = Folded(), iter(())
     for number, records in enumerate(batches):
         if silences and number:
             until_ms = records[0].record_ts_ms - partition.record_ms
@@ -67,11 +69,15 @@ def play(
         told.outcomes.update(folded.outcomes)
         told.drops += folded.drops
         told.miskeyed += folded.miskeyed
+        for _ in range(pieces[number] if pieces else 0):
+            if next(counting, counting) is counting:  # that round is over
+                counting = partition.count_up()
         if drain_each or number in restart_after:
             write(partition, ledger, sweep=3)
         if number in restart_after:
             partition = Partition(topic, rules, calendar, PSEUDONYMS)
             partition.load(dict(ledger))
+            counting = iter(())
     write(partition, ledger, sweep=0)
     return partition, told
 

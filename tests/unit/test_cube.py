@@ -1,13 +1,15 @@
 """The cube: roll-up into every size, retention, the cap of label sets, totals, expiry."""
 
+from itertools import islice
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream.core import cube as cubes
 from stream.core.buckets import RETENTION_MS, Calendar, Size
 from stream.core.catalogue import CLICKS, NOT_SET, OTHER
 from stream.core.cells import (
@@ -278,17 +280,29 @@ _COUNTS = st.lists(
 )
 
 
-@given(_COUNTS, st.sets(st.integers(0, 24)))
-def test_it_does_not_matter_when_it_rolls(counts, rolls):
+@pytest.fixture
+def sums_one_by_one(monkeypatch):
+    monkeypatch.setattr(cubes, "SUMS_AT_ONCE", 0)
+
+
+@pytest.mark.usefixtures("sums_one_by_one")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_COUNTS, st.dictionaries(st.integers(0, 24), st.none() | st.integers(1, 9)))
+def test_it_does_not_matter_when_it_rolls_nor_whether_a_roll_is_finished(counts, rolls):
+    """`rolls` says after which counts it rolls, and how many pieces of that; None: all."""
     one, table = cube_of()
     other, other_table = cube_of()
+    rolling = iter(())
     clock_ms = NOW
     for number, (age_ms, values, n, sign, step_ms) in enumerate(counts):
         clock_ms += step_ms
         for cube in (one, other):
             count(cube, clock_ms - age_ms, values, {0: n}, sign)
         if number in rolls:
-            other.roll(clock_ms)
+            if rolls[number] is None or next(rolling, rolling) is rolling:
+                rolling = other.rolling(clock_ms)
+            for _ in islice(rolling, rolls[number]):
+                pass
     one.roll(clock_ms)
     other.roll(clock_ms)
     assert rows(other_table) == rows(table)
