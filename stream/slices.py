@@ -11,7 +11,7 @@ from stream.core.records import RecordBatch
 SLICE_RECORDS = 4_000
 FEWEST_RECORDS = 500
 """Numpy's calls have a price of their own: smaller slices would gain no time."""
-SLICE_S = 0.02
+SLICE_S = 0.01
 """What waits for the event loop should not wait longer, as a rule, for a fold."""
 
 

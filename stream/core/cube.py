@@ -5,9 +5,8 @@ removes the buckets that are not. Adding is commutative, so nothing here depends
 """
 
 from array import array
-from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import msgspec
 import numpy as np
@@ -41,8 +40,6 @@ QUIET_SLOTS = 60
 """A bucket in which nothing was counted for ten minutes is packed."""
 PACKED_AT_ONCE = 20_000
 """Cells, which takes some 20 ms; where more fields were just changed, as many."""
-SUMS_AT_ONCE = 10_000
-"""Sums that are added into cells before others may have their turn."""
 _LONG_AGO = -(1 << 62)
 _Cells = dict[int, tuple[Values, Values]]
 """Live and settled values by label id."""
@@ -63,7 +60,8 @@ class Cube:
         self._fields = bin_range(sketches)[0] if sketches else len(source.index)
         self._rolled, self._everywhere = Tally(), Tally()
         self._moments, self._totals = Tally(), Tally()
-        self._due: deque[Part] = deque()
+        self._parts: Iterator[Part] = iter(())
+        self._rolling = False
         self._expired = _LONG_AGO
         self._spans: dict[int, tuple[int, int]] = {}
         self._slot = _LONG_AGO
@@ -135,7 +133,7 @@ class Cube:
     def pending(self) -> bool:
         """Whether something is counted that has not been rolled."""
         tallies = self._rolled, self._everywhere, self._moments, self._totals
-        return bool(self._due) or any(tallies)
+        return self._rolling or any(tallies)
 
     def roll(self, clock_ms: int) -> None:
         """Add what is pending into the table's cells and drop the buckets that have expired."""
@@ -148,19 +146,18 @@ class Cube:
         One that is not finished is taken up by the next.
         """
         self._slot = clock_ms // WIDTH_MS[Size.S10]
-        self._due += self._pending(clock_ms)
-        yield
+        self._parts, self._rolling = chain(self._parts, self._pending()), True
         touched: set[Bucket] = set()
-        sums = rested = 0
-        while self._due:
-            bucket, codes, amounts = self._due.popleft()
-            cells = self._recent.get(bucket, {})
-            self._recent[bucket] = self._apply(bucket, codes, amounts, cells)
-            touched.add(bucket)
-            sums += len(codes)
-            if sums - rested > SUMS_AT_ONCE:
-                rested = sums
-                yield
+        sums = 0
+        while (part := next(self._parts, None)) is not None:
+            bucket, codes, amounts = part
+            if not self._is_expired(bucket, clock_ms):
+                cells = self._recent.get(bucket, {})
+                self._recent[bucket] = self._apply(bucket, codes, amounts, cells)
+                touched.add(bucket)
+                sums += len(codes)
+            yield
+        self._rolling = False
         self._recent = {b: cells for b, cells in self._recent.items() if b in touched}
         if sum(map(len, self._recent.values())) > _MOST_RECENT:
             self._recent = {}
@@ -188,19 +185,15 @@ class Cube:
             self._buckets.setdefault(bucket, array("I")).extend(labels)
             self._loose.setdefault(bucket, self._slot)
 
-    def _pending(self, clock_ms: int) -> Iterator[tuple[Bucket, Column, Amounts]]:
-        """What is to be added to each bucket that is still kept: codes in order, amounts."""
+    def _pending(self) -> Iterator[Part]:
+        """What is to be added to each bucket: codes in order, amounts."""
         everywhere, moments = self._everywhere.take(), self._moments.take()
-        totals = joined([everywhere, self._totals.take()])
+        totals, rolled = joined([everywhere, self._totals.take()]), self._rolled.take()
         if len(totals.slots):
             codes, amounts = add_up(totals.codes, totals.amounts)
             if len(codes):
                 yield (Size.ALL, 0), codes, amounts
-        for bucket, codes, amounts in roll_up(
-            joined([everywhere, self._rolled.take()]), moments, self._calendar
-        ):
-            if not expired(self._calendar.end(*bucket), bucket[0], clock_ms):
-                yield bucket, codes, amounts
+        yield from roll_up(joined([everywhere, rolled]), moments, self._calendar)
 
     def _apply(self, bucket: Bucket, codes: Column, amounts: Amounts, recent: _Cells) -> _Cells:
         """Add to the cells of a bucket; returns those that are large, as they are then."""
@@ -266,16 +259,16 @@ class Cube:
         self._spans = {}
 
     def _expire(self, clock_ms: int) -> None:
-        gone = [
-            (size, start_ms)
-            for size, start_ms in self._buckets
-            if start_ms < clock_ms - RETENTION_MS[size]
-            and expired(self._calendar.end(size, start_ms), size, clock_ms)
-        ]
-        for size, start_ms in gone:
-            self._loose.pop((size, start_ms), None)
-            for label in self._buckets.pop((size, start_ms)):
-                self._table.delete(cell_key(size, start_ms, label))
+        for bucket in [one for one in self._buckets if self._is_expired(one, clock_ms)]:
+            self._loose.pop(bucket, None)
+            for label in self._buckets.pop(bucket):
+                self._table.delete(cell_key(*bucket, label))
+
+    def _is_expired(self, bucket: Bucket, clock_ms: int) -> bool:
+        size, start_ms = bucket
+        if size is Size.ALL or start_ms >= clock_ms - RETENTION_MS[size]:
+            return False  # as nearly always, and the calendar need not be asked
+        return expired(self._calendar.end(size, start_ms), size, clock_ms)
 
     def _pack(self, room: int) -> None:
         """Pack buckets that nothing was counted in for long, so many cells or a bucket more."""

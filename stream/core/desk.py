@@ -40,7 +40,7 @@ from stream.core.tickets import (
 )
 from stream.core.wheel import Wheel
 
-MAX_DECODED = 2_048
+MAX_DECODED = 512
 """Changed tickets that are kept between two runs, and written ones that are kept decoded."""
 AT_ONCE = 1_000
 """Tickets that are written before others may have their turn."""

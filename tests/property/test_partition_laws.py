@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core import cube, desk, visitors
+from stream.core import desk, visitors
 from stream.core.rules import Rules
 from tests import strategies as worlds
 from tests.reference import Rules as PlainRules
@@ -76,7 +76,6 @@ def test_counting_in_pieces_between_batches_changes_nothing(topic, data):
     pieces = [data.draw(st.integers(0, 9)) for _ in batches]
     restarts = data.draw(st.frozensets(st.integers(0, len(batches) - 1)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cube, "SUMS_AT_ONCE", data.draw(st.sampled_from([0, 3])))
         patch.setattr(desk, "AT_ONCE", data.draw(st.sampled_from([1, 3])))
         patch.setattr(desk, "MAX_DECODED", data.draw(st.sampled_from([1, 1_000])))
         check(topic, plain, log, batches, pieces=pieces, restart_after=restarts)

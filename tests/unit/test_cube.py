@@ -6,10 +6,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core import cube as cubes
 from stream.core.buckets import RETENTION_MS, Calendar, Size
 from stream.core.catalogue import CLICKS, NOT_SET, OTHER
 from stream.core.cells import (
@@ -280,13 +279,6 @@ _COUNTS = st.lists(
 )
 
 
-@pytest.fixture
-def sums_one_by_one(monkeypatch):
-    monkeypatch.setattr(cubes, "SUMS_AT_ONCE", 0)
-
-
-@pytest.mark.usefixtures("sums_one_by_one")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_COUNTS, st.dictionaries(st.integers(0, 24), st.none() | st.integers(1, 9)))
 def test_it_does_not_matter_when_it_rolls_nor_whether_a_roll_is_finished(counts, rolls):
     """`rolls` says after which counts it rolls, and how many pieces of that; None: all."""
