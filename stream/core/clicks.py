@@ -1,7 +1,5 @@
 """The fold of `clicks`: impressions and clicks, counted at once; nothing is kept of a visitor."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from stream.core.catalogue import CLICKS
@@ -44,9 +42,8 @@ class Clicks:
     def load(self, items: Items) -> None:
         """There are none."""
 
-    def drain(self) -> Iterator[None]:
+    def drain(self) -> None:
         """Nothing is put off."""
-        return iter(())
 
     def sizes(self) -> dict[str, int]:
         """Nothing is kept open."""

@@ -42,8 +42,8 @@ from stream.core.wheel import Wheel
 
 MAX_DECODED = 512
 """Changed tickets that are kept between two runs, and written ones that are kept decoded."""
-AT_ONCE = 1_000
-"""Tickets that are written before others may have their turn."""
+MANY = 2_000
+"""Facts that wait to be counted: beyond it, they are."""
 ITEM = b"i"
 _NEVER = 1 << 62
 _LOOK_MS = 7 * 24 * HOUR_MS
@@ -159,11 +159,9 @@ class Desk:
         """How far one can settle with about so many tickets."""
         return self._dues.reach(before_ms, most)
 
-    def drain(self) -> Iterator[None]:
-        """Count and write what has changed, some tickets at a time."""
-        for _ in range(0, len(self._touched), AT_ONCE):
-            self._write(AT_ONCE)
-            yield
+    def drain(self) -> None:
+        """Count and write what has changed."""
+        self._write(len(self._touched))
         self._counts.drain()
 
     def _write(self, most: int) -> None:
@@ -176,7 +174,7 @@ class Desk:
                 self._recount(case, counts(case.ticket, self._window_ms))
                 entries[case.key] = _encode(case.ticket)
         self._table.put_all(entries)
-        if self._counts.waiting > 2 * AT_ONCE:
+        if self._counts.waiting > MANY:
             self._counts.drain()
 
     def _make_room(self) -> None:
@@ -187,7 +185,7 @@ class Desk:
             if case.touched:
                 self._cases[case.key] = case
             else:
-                del self._by_id[case.name]
+                self._by_id.pop(case.name, None)
 
     def settled_through(self, before_ms: int) -> dict[str, int]:
         """All tickets first resolved, last resolved, answered before it are final."""

@@ -181,7 +181,8 @@ class Partition:
 
         Between the pieces batches may be folded.
         """
-        yield from self._fold.drain()
+        self._fold.drain()
+        yield
         yield from self.cube.rolling(self.clock_ms)
 
     def drain(self, sweep: int) -> Drained:

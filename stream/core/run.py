@@ -102,8 +102,8 @@ class Fold(Protocol):
     def load(self, items: Items) -> None:
         """Take up the items of a recovered table."""
 
-    def drain(self) -> Iterator[None]:
-        """Count and write what was put off, in pieces; before the cube rolls."""
+    def drain(self) -> None:
+        """Count and write what was put off; before the cube rolls and the table is drained."""
 
     def sizes(self) -> dict[str, int]:
         """Items that are kept, by kind: `open` ones may still change."""

@@ -4,7 +4,7 @@ A visitor by itself is the law (`visitor`). Many of them take the short way of a
 they are plain (`crowd`); it comes to the same, sooner.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -94,10 +94,9 @@ class Visitors:
         """How far one can settle with about so many visitors."""
         return self._wheel.reach(before_ms, most)
 
-    def drain(self) -> Iterator[None]:
+    def drain(self) -> None:
         """Count what has changed."""
         self._counts.drain()
-        yield
 
     def settled_through(self, before_ms: int) -> dict[str, int]:
         """All sessions begun before it are final."""

@@ -76,7 +76,7 @@ def test_counting_in_pieces_between_batches_changes_nothing(topic, data):
     pieces = [data.draw(st.integers(0, 9)) for _ in batches]
     restarts = data.draw(st.frozensets(st.integers(0, len(batches) - 1)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(desk, "AT_ONCE", data.draw(st.sampled_from([1, 3])))
+        patch.setattr(desk, "MANY", data.draw(st.sampled_from([0, 3])))
         patch.setattr(desk, "MAX_DECODED", data.draw(st.sampled_from([1, 1_000])))
         check(topic, plain, log, batches, pieces=pieces, restart_after=restarts)
 
