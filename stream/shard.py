@@ -103,7 +103,9 @@ class Shard:
 
     def fold(self, batch: RecordBatch) -> Iterator[None]:
         """Count a batch, a slice at a time; stops when the partition is lost or paused."""
-        for part in slices(batch, lambda: self._slice.records):
+        pause_ms = self.core.rules.allowed_lateness_ms
+        for part in slices(batch, lambda: self._slice.records, pause_ms):
+            yield from self._pass_to(part)
             if not self.takes_more:
                 return
             began_s = time.perf_counter()
@@ -116,6 +118,16 @@ class Shard:
             took_s = time.perf_counter() - began_s
             self._slice.took(len(part.values), took_s)
             self._meters.turns("fold")(took_s)
+            yield
+
+    def _pass_to(self, batch: RecordBatch) -> Iterator[None]:
+        """Settle what a pause before a batch makes final: it may be much, if the pause was long."""
+        while len(batch.values) and self.takes_more:
+            began_s = time.perf_counter()
+            if self.core.pass_time(int(batch.timestamps[0]), SETTLE_AT_ONCE):
+                return
+            self._note_change()
+            self._meters.turns("fold")(time.perf_counter() - began_s)
             yield
 
     async def room(self) -> None:

@@ -6,8 +6,11 @@ Pure: what a slice took is told. How a log is cut changes nothing of what it com
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from stream.core.records import RecordBatch
 
+NEVER_MS = 1 << 62
 SLICE_RECORDS = 4_000
 FEWEST_RECORDS = 500
 """Numpy's calls have a price of their own: smaller slices would gain no time."""
@@ -29,15 +32,24 @@ class SliceSize:
 
 
 def slices(
-    batch: RecordBatch, size: Callable[[], int] = lambda: SLICE_RECORDS
+    batch: RecordBatch,
+    size: Callable[[], int] = lambda: SLICE_RECORDS,
+    pause_ms: int = NEVER_MS,
 ) -> Iterator[RecordBatch]:
-    """Cut a batch into parts of at most so many records; `size` is asked for each."""
+    """Cut a batch into parts of at most so many records; `size` is asked for each.
+
+    A record that is more than `pause_ms` younger than all before it begins a part.
+    """
     at, total = 0, len(batch.values)
-    if total <= size():
+    cuts = iter(_pauses(batch, pause_ms))
+    cut = next(cuts, total)
+    if total <= min(size(), cut):
         yield batch
         return
     while at < total:
-        to = min(at + size(), total)
+        to = min(at + size(), cut)
+        if to == cut:
+            cut = next(cuts, total)
         yield replace(
             batch,
             start=batch.start if at == 0 else batch.offsets[at],
@@ -48,3 +60,10 @@ def slices(
             timestamps=batch.timestamps[at:to],
         )
         at = to
+
+
+def _pauses(batch: RecordBatch, pause_ms: int) -> list[int]:
+    """Where records come after a pause."""
+    stamps = np.asarray(batch.timestamps, np.int64)
+    gaps = stamps[1:] - np.maximum.accumulate(stamps[:-1])
+    return (np.flatnonzero(gaps > pause_ms) + 1).tolist()

@@ -1,7 +1,7 @@
 """Plays records through the core, as a worker would, and reads the cells it comes to."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -60,7 +60,8 @@ def play(
     calendar = Calendar(rules.timezone)
     partition = Partition(topic, rules, calendar, PSEUDONYMS)
     ledger: dict[bytes, bytes] = {}
-    told, counting = Folded(), iter(())
+    told = Folded()
+    counting: Iterator[None] = iter(())
     for number, records in enumerate(batches):
         if silences and number:
             until_ms = records[0].record_ts_ms - partition.record_ms

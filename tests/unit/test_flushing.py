@@ -1,7 +1,7 @@
 """When partitions are flushed, in which slices they are folded, and what is said of it."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
@@ -9,6 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core.buckets import Calendar
+from stream.core.durations import HOUR_MS
+from stream.core.partition import Partition
+from stream.core.pseudonyms import Pseudonyms
+from stream.core.records import Drop, RecordBatch, TopicPartition
+from stream.core.rules import Rules
+from stream.engine.dead_letters import DeadLetters
 from stream.flushing import flush_when_due, next_due_s, phase_of
 from stream.meters import Meters
 from stream.shard import Shard
@@ -16,6 +23,7 @@ from stream.slices import FEWEST_RECORDS, SLICE_RECORDS, SLICE_S, SliceSize
 from stream.turns import noting_turns
 
 INTERVAL_S = 0.25
+T0_MS = 1_760_000_000_000
 TIMES = st.floats(0, 1e6)
 
 
@@ -94,6 +102,37 @@ def test_slices_shrink_to_what_fits_and_grow_again() -> None:
     for _ in range(20):
         size.took(size.records, 1e-6)
     assert size.records > 0.9 * SLICE_RECORDS
+
+
+class Letters:
+    """Dead letters that nobody writes."""
+
+    def send(self, batch: RecordBatch, drops: Sequence[Drop]) -> None:
+        assert not drops
+
+
+@pytest.mark.parametrize("many", [1, 100])
+def test_what_a_pause_in_the_log_makes_final_is_settled_some_at_a_time(
+    many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.shard.SETTLE_AT_ONCE", 10)
+    core = Partition("sessions", Rules(), Calendar(), Pseudonyms(bytes(32)))
+    nobody, letters = cast("Any", None), cast("DeadLetters", Letters())
+    place = TopicPartition("sessions", 0)
+    shard = Shard(place, core, nobody, letters, nobody, Meters(), "worker", 1)
+    stamps = [T0_MS + n * 1_000 for n in range(many)]
+    stamps.append(stamps[-1] + 7 * 24 * HOUR_MS)
+    values: list[bytes | None] = [
+        b'{"event_id":"%d","type":"page_view","timestamp":%d,"visitor_id":"%d"}' % (n, at_ms, n)
+        for n, at_ms in enumerate(stamps)
+    ]
+    places = range(len(stamps))
+    turns = sum(
+        1 for _ in shard.fold(RecordBatch("sessions", 0, 0, many + 1, places, values, [], stamps))
+    )
+    assert core.sizes()["open"] == 1
+    assert core.tally["counted"] == many + 1
+    assert turns >= 2 + (many - 1) // 20
 
 
 async def test_every_turn_of_the_loop_is_noted_and_nothing_is_changed_by_it() -> None:
