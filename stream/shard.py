@@ -96,7 +96,7 @@ class Shard:
         self._changed: dict[bytes, bytes | None] = {}
         self._latencies: Counter[int] = Counter()
         self._work = asyncio.Event()
-        self._slice = SliceSize()
+        self._slice = SliceSize(place.topic)
         self.changed = asyncio.Event()
         self.changed_s = 0.0
         """The first change that no flush holds yet: the time (monotonic) goes with the event."""

@@ -11,8 +11,10 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.clock import wall_clock_ms
 from stream.partitioner import partition_of
@@ -24,6 +26,7 @@ from tests.support.ports import free_port
 from tests.support.system import ask
 
 TICK_S = 0.01
+LANE_BYTES = 1 << 20
 LOOK_S = 0.005
 WARM_S = 5.0
 
@@ -81,6 +84,13 @@ async def measure(stage: Stage, rate: int, seconds: float) -> dict[str, float]:
     """p50 and p99 in milliseconds at a rate of records a second."""
     space, group, port = Namespace(), stage.group(), free_port()
     await stage.make_topics(space)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=stage.kafka.bootstrap,
+        linger_ms=0,
+        max_batch_size=LANE_BYTES,
+        max_request_size=PARTITIONS * LANE_BYTES,
+    )
+    ticks = prepare(producer, rate, seconds + WARM_S)
     cores = stage.cores(1)
     worker = stage.start(space, group, "worker", cores=cores.tested)
     server = stage.start(space, group, "serve", cores=cores.others, STREAM_HTTP_PORT=str(port))
@@ -90,54 +100,72 @@ async def measure(stage: Stage, rate: int, seconds: float) -> dict[str, float]:
         looking = threading.Thread(target=watch.run)
         looking.start()
         try:
-            sent = await feed(stage, space, watch, rate, seconds)
+            await producer.start()
+            sent_per_s = await feed(producer, space.topic("clicks"), ticks, watch)
             await eventually(lambda: not any(watch.waiting), 60, what="all counted")
         finally:
             watch.stopped = True
             looking.join()
     finally:
+        await producer.stop()
         worker.clean_up()
         server.clean_up()
     return {
-        "records_per_s": sent / (seconds + WARM_S),
+        "records_per_s": sent_per_s,
         "p50_ms": watch.quantile_ms(0.5),
         "p99_ms": watch.quantile_ms(0.99),
     }
 
 
-async def feed(stage: Stage, space: Namespace, watch: Watch, rate: int, seconds: float) -> int:
-    """Send clicks at a rate, a batch per partition and tick; the first seconds only warm up."""
-    producer = AIOKafkaProducer(bootstrap_servers=stage.kafka.bootstrap, linger_ms=0)
-    await producer.start()
-    began_s = time.perf_counter()
-    records = Workload("clicks", int(rate * (seconds + WARM_S)) + 1, wall_clock_ms())
-    source, sent, under_way = records.records(), 0, set[asyncio.Task[None]]()
-    while (passed_s := time.perf_counter() - began_s) < seconds + WARM_S:
+def prepare(producer: AIOKafkaProducer, rate: int, seconds: float) -> list[list[BatchBuilder]]:
+    """What is to be sent at each tick, a batch per partition."""
+    count = int(rate * TICK_S)
+    ticks = round(seconds / TICK_S)
+    source = Workload("clicks", ticks * count, wall_clock_ms()).records()
+    prepared = []
+    for _ in range(ticks):
         lanes = [producer.create_batch() for _ in range(PARTITIONS)]
-        due = min(int(passed_s * rate) - sent, rate // 10)
-        for _ in range(due):
-            key, value = next(source)
+        for key, value in islice(source, count):
             lane = lanes[partition_of(key, PARTITIONS)]
-            lane.append(key=key, value=value, timestamp=None)
-        sent += due
-        for number, lane in enumerate(lanes):
+            if lane.append(key=key, value=value, timestamp=None) is None:
+                raise ValueError(f"a batch of {LANE_BYTES} bytes is too small for {rate}/s")
+        prepared.append(lanes)
+    return prepared
+
+
+async def feed(
+    producer: AIOKafkaProducer, topic: str, ticks: list[list[BatchBuilder]], watch: Watch
+) -> float:
+    """Send what was prepared, each tick in its time; the first seconds only warm up.
+
+    Returns the records that were really sent a second.
+    """
+    under_way = set[asyncio.Task[None]]()
+    sent, began_s = 0, time.perf_counter()
+    for number, lanes in enumerate(ticks):
+        await asyncio.sleep(began_s + number * TICK_S - time.perf_counter())
+        counts = number * TICK_S > WARM_S
+        for partition, lane in enumerate(lanes):
             if lane.record_count():
-                work = _send(
-                    producer, space.topic("clicks"), number, lane, watch, passed_s > WARM_S
-                )
+                sent += lane.record_count()
+                work = _send(producer, topic, partition, lane, watch, counts)
                 task = asyncio.create_task(work)
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
-        await asyncio.sleep(TICK_S)
+    passed_s = time.perf_counter() - began_s
     await asyncio.gather(*under_way)
-    await producer.stop()
-    return sent
+    return sent / passed_s
 
 
 async def _send(
-    producer: AIOKafkaProducer, topic: str, partition: int, lane: object, watch: Watch, counts: bool
+    producer: AIOKafkaProducer,
+    topic: str,
+    partition: int,
+    lane: BatchBuilder,
+    watch: Watch,
+    counts: bool,
 ) -> None:
-    records = lane.record_count()  # type: ignore[attr-defined]
+    records = lane.record_count()
     done = await (await producer.send_batch(lane, topic, partition=partition))
     if counts:
         batch = Batch(done.offset + records - 1, done.timestamp, records)

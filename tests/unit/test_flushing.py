@@ -88,17 +88,18 @@ def test_the_phases_of_neighbours_lie_apart(first: int, count: int) -> None:
     assert min(gaps) > 0.35 / count
 
 
-def test_slices_shrink_to_what_fits_and_grow_again() -> None:
-    size = SliceSize()
+@pytest.mark.parametrize(("topic", "slice_s"), SLICE_S.items())
+def test_slices_shrink_to_what_fits_and_grow_again(topic: str, slice_s: float) -> None:
+    size = SliceSize(topic)
     for _ in range(20):
-        size.took(size.records, SLICE_S / 10 * size.records / 400)  # 4,000 fit in it
+        size.took(size.records, slice_s / 10 * size.records / 400)  # 4,000 fit in it
     assert size.records > 0.9 * SLICE_RECORDS
-    size.took(size.records, 4 * SLICE_S)
+    size.took(size.records, 4 * slice_s)
     assert size.records <= SLICE_RECORDS / 4
     for _ in range(20):
-        size.took(size.records, 100 * SLICE_S)
+        size.took(size.records, 100 * slice_s)
     assert size.records == FEWEST_RECORDS
-    size.took(1, 100 * SLICE_S)
+    size.took(1, 100 * slice_s)
     for _ in range(20):
         size.took(size.records, 1e-6)
     assert size.records > 0.9 * SLICE_RECORDS
