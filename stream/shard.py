@@ -6,6 +6,7 @@ Knows nothing of Faust.
 
 import asyncio
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from redis.exceptions import RedisError
 from stream.anchor import KEY as ANCHOR
 from stream.anchor import Anchor
 from stream.broker_clock import BrokerClock
+from stream.core.durations import MINUTE_MS
 from stream.core.partition import Folded, Partition
 from stream.core.records import RecordBatch, TopicPartition
 from stream.engine.dead_letters import DeadLetters
@@ -33,7 +35,9 @@ SETTLE_AT_ONCE, SETTLE_TURNS = 1_000, 4
 """Sessions or tickets that are settled at once where time passes without records, and how often in
 a flush: others have their turn between."""
 PIECE_S = 0.01
-"""After so long in a flush others have their turn; each turn may cost it a fold or more."""
+"""After so long others have their turn; each turn may cost a flush a fold or more."""
+PAUSE_MS = MINUTE_MS
+"""A pause in the log that is shorter makes so little final that it needs no turns of its own."""
 SIGN_OF_LIFE_S = 1.0
 CLOCK_MARGIN_MS = 2_000
 """How far the clocks of the brokers may be apart when time settles what no record does."""
@@ -77,6 +81,8 @@ class Shard:
         self.core = core
         self.is_alive = True
         self.is_fresh = False
+        self.is_passing = False
+        """Whether it settles what a pause in the log made final; the position waits for that."""
         self.flushed = core.position
         self.flushed_record_ms = core.record_ms
         self.end: End | None = None
@@ -103,10 +109,11 @@ class Shard:
 
     def fold(self, batch: RecordBatch) -> Iterator[None]:
         """Count a batch, a slice at a time; stops when the partition is lost or paused."""
-        pause_ms = self.core.rules.allowed_lateness_ms
+        pause_ms = max(self.core.rules.allowed_lateness_ms, PAUSE_MS)
         for part in slices(batch, lambda: self._slice.records, pause_ms):
-            yield from self._pass_to(part)
-            if not self.takes_more:
+            if self._follows(part):
+                yield from self._pass_to(part, pause_ms)
+            if not self._follows(part):
                 return
             began_s = time.perf_counter()
             folded = self.core.fold(part)
@@ -120,15 +127,30 @@ class Shard:
             self._meters.turns("fold")(took_s)
             yield
 
-    def _pass_to(self, batch: RecordBatch) -> Iterator[None]:
+    def _follows(self, batch: RecordBatch) -> bool:
+        """Whether a batch goes on where we are; the position may have been moved meanwhile."""
+        return self.takes_more and batch.start <= self.core.position
+
+    def _pass_to(self, batch: RecordBatch, pause_ms: int) -> Iterator[None]:
         """Settle what a pause before a batch makes final: it may be much, if the pause was long."""
-        while len(batch.values) and self.takes_more:
+        first = bisect_left(batch.offsets, self.core.position)
+        if first == len(batch.offsets):
+            return
+        record_ms = int(batch.timestamps[first])
+        if record_ms - self.core.record_ms <= pause_ms:
+            return
+        self.is_passing = True
+        try:
             began_s = time.perf_counter()
-            if self.core.pass_time(int(batch.timestamps[0]), SETTLE_AT_ONCE):
-                return
-            self._note_change()
-            self._meters.turns("fold")(time.perf_counter() - began_s)
-            yield
+            while self._follows(batch) and not self.core.pass_time(record_ms, SETTLE_AT_ONCE):
+                took_s = time.perf_counter() - began_s
+                if took_s > PIECE_S:
+                    self._note_change()
+                    self._meters.turns("fold")(took_s)
+                    yield
+                    began_s = time.perf_counter()
+        finally:
+            self.is_passing = False
 
     async def room(self) -> None:
         """Wait while so many dead letters are to be written that no more records should come."""

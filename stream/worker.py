@@ -173,8 +173,8 @@ class Worker:
             shard = self._shards.pop(place, None)
             if shard is None:
                 continue
+            reusable = shard.is_alive and shard.is_reusable
             shard.is_alive = False
-            reusable = shard.is_reusable
             for task in self._tasks.pop(place, []):
                 task.cancel()
             held = self._ledgers[place.topic].release(place.partition)
@@ -364,7 +364,9 @@ class Worker:
 
     def _check_moves(self, shard: Shard) -> None:
         """Raise when what has work to do stands still while Kafka answers."""
-        reading = shard.core.position if shard.lag and not shard.core.is_paused else None
+        passing = any(s.is_passing for s in self._shards.values())  # others may wait for it
+        reads = shard.lag and not shard.core.is_paused and not passing
+        reading = shard.core.position if reads else None
         for what, at in (("reading", reading), ("flush", shard.flush_under_way)):
             if self._still.is_stuck((shard.place, what), at):
                 raise WorkerError(f"{shard.place}: {what} stands still at {at}")

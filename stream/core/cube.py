@@ -61,7 +61,7 @@ class Cube:
         self._rolled, self._everywhere = Tally(), Tally()
         self._moments, self._totals = Tally(), Tally()
         self._parts: Iterator[Part] = iter(())
-        self._rolling = False
+        self.is_rolling = False
         self._expired = _LONG_AGO
         self._spans: dict[int, tuple[int, int]] = {}
         self._slot = _LONG_AGO
@@ -133,7 +133,7 @@ class Cube:
     def pending(self) -> bool:
         """Whether something is counted that has not been rolled."""
         tallies = self._rolled, self._everywhere, self._moments, self._totals
-        return self._rolling or any(tallies)
+        return self.is_rolling or any(tallies)
 
     def roll(self, clock_ms: int) -> None:
         """Add what is pending into the table's cells and drop the buckets that have expired."""
@@ -146,7 +146,7 @@ class Cube:
         One that is not finished is taken up by the next.
         """
         self._slot = clock_ms // WIDTH_MS[Size.S10]
-        self._parts, self._rolling = chain(self._parts, self._pending()), True
+        self._parts, self.is_rolling = chain(self._parts, self._pending()), True
         touched: set[Bucket] = set()
         sums = 0
         while (part := next(self._parts, None)) is not None:
@@ -157,7 +157,7 @@ class Cube:
                 touched.add(bucket)
                 sums += len(codes)
             yield
-        self._rolling = False
+        self.is_rolling = False
         self._recent = {b: cells for b, cells in self._recent.items() if b in touched}
         if sum(map(len, self._recent.values())) > _MOST_RECENT:
             self._recent = {}

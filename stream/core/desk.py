@@ -1,7 +1,8 @@
 """The fold of `tickets`: tickets in the table, their facts and the backlog counted in the cube.
 
-Tickets that change are kept decoded until the next drain. Only then is counted what they have
-become, however many of their events came meanwhile; what settles before is counted when it does.
+Tickets that change are kept decoded until the next drain, or until there are too many. Only then is
+counted what they have become, however many of their events came meanwhile; what settles before is
+counted when it does.
 """
 
 from collections.abc import Iterable, Iterator

@@ -140,16 +140,18 @@ class Partition:
         return folded
 
     def pass_time(self, now_ms: int, at_once: int | None = None) -> bool:
-        """Let the wall clock stand in for the next record's timestamp.
+        """Let a clock stand in for the next record's timestamp, or that be taken beforehand.
 
-        The caller vouches that no record with an earlier timestamp is still to come. With
-        `at_once`, time passes only until about so many items have settled: False says that there is
-        more to do. How it is cut makes no difference, for each piece is time that passed.
+        The caller vouches that no record with an earlier timestamp comes next. With `at_once`, time
+        passes only until about so many items have settled: False says that there is more to do. How
+        it is cut makes no difference, for each piece is time that passed.
         """
         gap_ms = now_ms - self.record_ms
         if self.clock_ms == BEFORE_ALL or gap_ms <= self.rules.allowed_lateness_ms:
             return True
         whole = reached = self._watermark(self.clock_ms + gap_ms)
+        if whole <= self.settled_ms:
+            return True
         if at_once is not None:
             reached = self._fold.reach(whole, at_once)
         self._settle(reached)
@@ -197,7 +199,9 @@ class Partition:
         return self.table.drain(sweep if self.table.dirty else 0)
 
     def picture(self) -> Iterator[tuple[bytes, bytes]]:
-        """The ledger entries that readers are shown: label sets and cells."""
+        """The ledger entries that readers are shown: label sets and cells, which agree."""
+        if self.cube.is_rolling:
+            self.cube.roll(self.clock_ms)
         return self.table.of_kinds(b"lc")
 
     @property

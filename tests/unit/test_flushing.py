@@ -112,28 +112,57 @@ class Letters:
         assert not drops
 
 
+def shard_of_sessions() -> Shard:
+    core = Partition("sessions", Rules(), Calendar(), Pseudonyms(bytes(32)))
+    nobody, letters = cast("Any", None), cast("DeadLetters", Letters())
+    place = TopicPartition("sessions", 0)
+    return Shard(place, core, nobody, letters, nobody, Meters(), "worker", 1)
+
+
+def page_views(stamps: Sequence[int]) -> RecordBatch:
+    """A page view of another visitor at each instant, recorded then."""
+    values: list[bytes | None] = [
+        b'{"event_id":"%d","type":"page_view","timestamp":%d,"visitor_id":"%d"}' % (n, at_ms, n)
+        for n, at_ms in enumerate(stamps)
+    ]
+    return RecordBatch("sessions", 0, 0, len(stamps), range(len(stamps)), values, [], stamps)
+
+
 @pytest.mark.parametrize("many", [1, 100])
 def test_what_a_pause_in_the_log_makes_final_is_settled_some_at_a_time(
     many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stream.shard.SETTLE_AT_ONCE", 10)
-    core = Partition("sessions", Rules(), Calendar(), Pseudonyms(bytes(32)))
-    nobody, letters = cast("Any", None), cast("DeadLetters", Letters())
-    place = TopicPartition("sessions", 0)
-    shard = Shard(place, core, nobody, letters, nobody, Meters(), "worker", 1)
+    monkeypatch.setattr("stream.shard.PIECE_S", 0.0)
+    shard = shard_of_sessions()
+    core = shard.core
     stamps = [T0_MS + n * 1_000 for n in range(many)]
     stamps.append(stamps[-1] + 7 * 24 * HOUR_MS)
-    values: list[bytes | None] = [
-        b'{"event_id":"%d","type":"page_view","timestamp":%d,"visitor_id":"%d"}' % (n, at_ms, n)
-        for n, at_ms in enumerate(stamps)
-    ]
-    places = range(len(stamps))
-    turns = sum(
-        1 for _ in shard.fold(RecordBatch("sessions", 0, 0, many + 1, places, values, [], stamps))
-    )
+    turns = sum(1 for _ in shard.fold(page_views(stamps)))
     assert core.sizes()["open"] == 1
     assert core.tally["counted"] == many + 1
     assert turns >= 2 + (many - 1) // 20
+
+
+def test_a_record_that_is_passed_over_settles_nothing() -> None:
+    shard = shard_of_sessions()
+    shard.core.fold(page_views([T0_MS]))
+    shard.core.skip_to(2)
+    for _ in shard.fold(page_views([T0_MS, T0_MS + 7 * 24 * HOUR_MS, T0_MS + 1])):
+        pass
+    assert (shard.core.sizes()["open"], shard.core.tally["counted"]) == (2, 2)
+
+
+def test_what_does_not_follow_the_position_is_not_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.slices.SLICE_RECORDS", 10)
+    monkeypatch.setattr("stream.slices.FEWEST_RECORDS", 5)
+    shard = shard_of_sessions()
+    folding = shard.fold(page_views([T0_MS + n for n in range(30)]))
+    next(folding)
+    assert shard.core.position == 10
+    shard.core.position = 5  # it is to be read again from there
+    assert list(folding) == []
+    assert shard.core.position == 5
 
 
 async def test_every_turn_of_the_loop_is_noted_and_nothing_is_changed_by_it() -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 from uuid import UUID, uuid4
 
 import msgspec
@@ -509,6 +510,32 @@ def test_miskeyed_records_on_both_sides_of_a_pause_are_told():
 
 def test_where_nobody_asks_for_keys_nothing_is_miskeyed():
     assert feed(partition_of("sessions"), "sessions", page(T0), keys=[]).miskeyed == 0
+
+
+# --- in pieces ---
+
+
+@pytest.mark.parametrize("pieces", range(2, 9))
+def test_what_readers_are_shown_agrees_however_far_a_roll_has_come(pieces):
+    ends = []
+    for most in (pieces, 100):
+        partition = partition_of("sessions")
+        for at_ms in (T0, T0 + MINUTE, T0 + DAY):
+            feed(partition, "sessions", page(at_ms), page(at_ms, "other"))
+            counting = partition.count_up()
+            for _ in islice(counting, most):
+                pass
+        ends.append(dict(partition.picture()))
+    assert ends[0] == ends[1]
+
+
+def test_what_has_settled_never_goes_back():
+    partition = partition_of("sessions")
+    feed(partition, "sessions", page(T0), page(T0, "other"))
+    assert partition.pass_time(T0 + DAY)
+    settled = partition.settled_through()
+    assert partition.pass_time(T0 + DAY - MINUTE)
+    assert partition.settled_through() == settled
 
 
 # --- guards --------------------------------------------------------------------------------------
