@@ -60,7 +60,7 @@ class Cube:
         self._fields = bin_range(sketches)[0] if sketches else len(source.index)
         self._rolled, self._everywhere = Tally(), Tally()
         self._moments, self._totals = Tally(), Tally()
-        self._parts: Iterator[Part] = iter(())
+        self._parts: Iterator[Part | None] = iter(())
         self.is_rolling = False
         self._expired = _LONG_AGO
         self._spans: dict[int, tuple[int, int]] = {}
@@ -149,9 +149,9 @@ class Cube:
         self._parts, self.is_rolling = chain(self._parts, self._pending()), True
         touched: set[Bucket] = set()
         sums = 0
-        while (part := next(self._parts, None)) is not None:
-            bucket, codes, amounts = part
-            if not self._is_expired(bucket, clock_ms):
+        for part in self._parts:
+            if part is not None and not self._is_expired(part[0], clock_ms):
+                bucket, codes, amounts = part
                 cells = self._recent.get(bucket, {})
                 self._recent[bucket] = self._apply(bucket, codes, amounts, cells)
                 touched.add(bucket)
@@ -185,10 +185,11 @@ class Cube:
             self._buckets.setdefault(bucket, array("I")).extend(labels)
             self._loose.setdefault(bucket, self._slot)
 
-    def _pending(self) -> Iterator[Part]:
-        """What is to be added to each bucket: codes in order, amounts."""
+    def _pending(self) -> Iterator[Part | None]:
+        """What is to be added to each bucket: codes in order, amounts; None between two steps."""
         everywhere, moments = self._everywhere.take(), self._moments.take()
         totals, rolled = joined([everywhere, self._totals.take()]), self._rolled.take()
+        yield None
         if len(totals.slots):
             codes, amounts = add_up(totals.codes, totals.amounts)
             if len(codes):

@@ -20,19 +20,22 @@ Part = tuple[Bucket, Column, Amounts]
 """A bucket, codes in order, and the sum of each."""
 
 
-def roll_up(counted: Sums, moments: Sums, calendar: Calendar) -> Iterator[Part]:
+def roll_up(counted: Sums, moments: Sums, calendar: Calendar) -> Iterator[Part | None]:
     """The buckets that these slots of 10 s lie in; moments count in those of 10 s alone.
 
-    A day is that of the slot's beginning.
+    A day is that of the slot's beginning. None comes between two steps that take a while.
     """
     every = joined([counted, moments])
     if not len(every.slots):
         return
     names, codes = numbered(every.codes)  # close together, they are added up without sorting
+    yield None
     tens = every._replace(codes=codes).added_up()
+    yield None
     yield from _parts(Size.S10, tens._replace(slots=tens.slots * _SLOT_MS), names)
     if len(moments.slots):
         tens = counted._replace(codes=codes[: len(counted.codes)]).added_up()
+        yield None
     if not len(tens.slots):  # all came to zero
         return
     distinct, rows = numbered(tens.slots)
@@ -41,6 +44,7 @@ def roll_up(counted: Sums, moments: Sums, calendar: Calendar) -> Iterator[Part]:
         level = tens._replace(slots=column[rows])
         if (column[1:] == column[:-1]).any():
             level = level.added_up()
+            yield None
         yield from _parts(size, level, names)
 
 
