@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 SETTLE_AT_ONCE, SETTLE_TURNS = 1_000, 4
 """Sessions or tickets that are settled at once where time passes without records, and how often in
 a flush: others have their turn between."""
-PIECE_S = 0.01
+PIECE_S = 0.005
 """After so long others have their turn; each turn may cost a flush a fold or more."""
 PAUSE_MS = MINUTE_MS
 """A pause in the log that is shorter makes so little final that it needs no turns of its own."""
