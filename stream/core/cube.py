@@ -180,10 +180,10 @@ class Cube:
             self._note((Size(size), start_ms), (label,))
 
     def _note(self, bucket: Bucket, labels: Iterable[int]) -> None:
-        """Remember which labels a bucket has; one that comes and goes may be noted twice."""
+        """A bucket was counted in, with these new labels; one that comes and goes comes twice."""
         if bucket[0] != Size.ALL:
             self._buckets.setdefault(bucket, array("I")).extend(labels)
-            self._loose.setdefault(bucket, self._slot)
+            self._loose[bucket] = self._slot
 
     def _pending(self) -> Iterator[Part | None]:
         """What is to be added to each bucket: codes in order, amounts; None between two steps."""
@@ -224,8 +224,6 @@ class Cube:
                 table.delete(key)
         table.put_all(puts)
         self._note(bucket, new)
-        if bucket[0] != Size.ALL:
-            self._loose[bucket] = self._slot
         return made
 
     def _runs(self, codes: Column) -> Iterator[tuple[int, int, int]]:
